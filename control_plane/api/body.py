@@ -1,0 +1,124 @@
+"""Request bodies: inflated, bounded, and decoded with errors that name the field."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+from litestar.enums import ScopeType
+from litestar.types import (
+    ASGIApp,
+    HTTPRequestEvent,
+    HTTPScope,
+    Receive,
+    ReceiveMessage,
+    Scope,
+    Send,
+)
+
+from control_plane.api import problems
+from control_plane.errors import BadRequest, Problem, TooLarge
+
+T = TypeVar("T")
+
+AnyRequest = Request[Any, Any, Any]
+
+
+async def decode(request: AnyRequest, shape: type[T]) -> T:
+    """The request's JSON body as the shape; an empty body counts as `{}`. Raises BadRequest."""
+    return decode_bytes(await request.body(), shape)
+
+
+def decode_bytes(body: bytes, shape: type[T]) -> T:
+    """JSON bytes as the shape; raises BadRequest naming what is wrong."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=shape)
+    except msgspec.ValidationError as error:
+        raise BadRequest(detail=f"The body is not as expected: {error}") from None
+    except msgspec.DecodeError as error:
+        raise BadRequest(detail=f"The body is not valid JSON: {error}") from None
+
+
+class BodyMiddleware:
+    """Reads request bodies whole, inflating gzip, and refuses what is over the limit with 413.
+
+    It stands before the application, because the framework would answer a body that is too large
+    or damaged in its own shape.
+    """
+
+    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+        self.app = app
+        self.limit_bytes = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != ScopeType.HTTP or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self.app(scope, receive, send)
+            return
+        try:
+            body = await self._read(scope, receive)
+        except Problem as problem:
+            await _refuse(problem, send)
+            return
+        await self.app(scope, _replay(body, receive), send)
+
+    async def _read(self, scope: HTTPScope, receive: Receive) -> bytes:
+        encoding = _header(scope, b"content-encoding").lower()
+        if encoding in (b"", b"identity"):
+            inflate = None
+        elif encoding in (b"gzip", b"x-gzip"):
+            inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        else:
+            raise BadRequest(detail=f"Content-Encoding '{encoding.decode('latin-1')}' is unknown.")
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in _chunks(receive):
+            piece = self._inflate(inflate, chunk, self.limit_bytes - size)
+            size += len(piece)
+            if size > self.limit_bytes:
+                raise TooLarge(limit_bytes=self.limit_bytes)
+            chunks.append(piece)
+        if inflate is not None and not inflate.eof:
+            raise BadRequest(detail="The gzip body is cut short.")
+        return b"".join(chunks)
+
+    def _inflate(self, inflate: Any, chunk: bytes, room: int) -> bytes:
+        if inflate is None:
+            return chunk
+        try:
+            # One byte over the room is enough to know that the limit is passed.
+            return bytes(inflate.decompress(chunk, room + 1)) if chunk else b""
+        except zlib.error:
+            raise BadRequest(detail="The gzip body is damaged.") from None
+
+
+def _header(scope: HTTPScope, name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+async def _chunks(receive: Receive) -> Any:
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    whole: list[HTTPRequestEvent] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def next_message() -> ReceiveMessage:
+        return whole.pop() if whole else await receive()
+
+    return next_message
+
+
+async def _refuse(problem: Problem, send: Send) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    body = problems.body_of(problem)
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,90 @@
+"""Every error, the framework's own too, leaves as `{"code": <status>, "message": "<text>"}`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.exceptions import ValidationException as LitestarValidation
+
+from control_plane.errors import (
+    BadRequest,
+    Internal,
+    MethodNotAllowed,
+    Problem,
+    RouteNotFound,
+)
+
+log = structlog.get_logger()
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def body_of(problem: Problem) -> bytes:
+    """The wire form of a problem."""
+    return msgspec.json.encode({"code": problem.status, "message": problem.message})
+
+
+def render(problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
+    """The answer to a problem."""
+    return Response(
+        body_of(problem),
+        status_code=problem.status,
+        media_type="application/json",
+        headers=headers or {},
+    )
+
+
+def on_problem(_: AnyRequest, problem: Problem) -> Response[bytes]:
+    """A problem that was raised on purpose."""
+    headers = {"Retry-After": "5"} if problem.status in (429, 503) else None
+    return render(problem, headers)
+
+
+def on_http_exception(request: AnyRequest, exception: HTTPException) -> Response[bytes]:
+    """A problem that the framework found: an unknown route, a wrong verb, a wrong parameter."""
+    if isinstance(exception, NotFoundException):
+        return render(RouteNotFound())
+    if isinstance(exception, MethodNotAllowedException):
+        return render(MethodNotAllowed(method=request.method))
+    if isinstance(exception, LitestarValidation):
+        return render(BadRequest(detail=_validation_text(exception)))
+    body = msgspec.json.encode({"code": exception.status_code, "message": exception.detail})
+    return Response(body, status_code=exception.status_code, media_type="application/json")
+
+
+def _validation_text(exception: LitestarValidation) -> str:
+    extra = exception.extra if isinstance(exception.extra, list) else []
+    texts = [f"{each.get('key', '')}: {each.get('message', '')}" for each in extra]
+    return "; ".join(texts) or exception.detail
+
+
+def on_validation_error(_: AnyRequest, error: msgspec.ValidationError) -> Response[bytes]:
+    """A body that does not have the shape that a service wants."""
+    return render(BadRequest(detail=str(error)))
+
+
+def on_anything(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """A mistake of ours: the text stays in the log, under the id that the answer gives."""
+    request_id = uuid.uuid4().hex
+    log.error(
+        "request failed",
+        action="http",
+        method=request.method,
+        path=request.url.path,
+        request_id=request_id,
+        exc_info=error,
+    )
+    return render(Internal(request_id=request_id), {"X-Pulumi-Request-ID": request_id})
+
+
+HANDLERS: dict[Any, Any] = {
+    Problem: on_problem,
+    HTTPException: on_http_exception,
+    msgspec.ValidationError: on_validation_error,
+    Exception: on_anything,
+}

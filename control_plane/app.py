@@ -1,0 +1,102 @@
+"""The composition root: what is mounted, what is behind the ports, and which loops tick."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.datastructures import State
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+from litestar.types import ASGIApp
+
+from control_plane.adapters.broker import LocalBroker
+from control_plane.adapters.cipher import FileCipher
+from control_plane.adapters.log_reader import open_log_reader
+from control_plane.adapters.object_store import open_store
+from control_plane.api import (
+    auth,
+    deployment_settings,
+    deployments,
+    health,
+    organizations,
+    problems,
+    runner,
+    secrets,
+    stacks,
+    updates,
+    user,
+)
+from control_plane.api.body import BodyMiddleware
+from control_plane.config import Config
+from control_plane.loops.janitor import janitor
+from control_plane.services import leases
+from control_plane.services.world import World
+from control_plane.store.transaction import Database
+
+ROUTES: list[Any] = [
+    *health.ROUTES,
+    *user.ROUTES,
+    *organizations.ROUTES,
+    *stacks.ROUTES,
+    *updates.ROUTES,
+    *secrets.ROUTES,
+    *deployments.ROUTES,
+    *deployment_settings.ROUTES,
+    *runner.ROUTES,
+]
+
+
+def open_world(config: Config) -> World:
+    """The real ports, by the settings."""
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return World(
+        config=config,
+        database=Database(config.database_url),
+        objects=open_store(config.object_store, config.store.object_store_endpoint),
+        logs=open_log_reader(config.log_store, config.store.log_store_endpoint),
+        broker=LocalBroker(),
+        cipher=FileCipher.open(config.data_dir / "master.key"),
+    )
+
+
+def create_app(world: World, *, loops: bool = True) -> Litestar:
+    """The application over a world; with `loops`, its background chores run while it does."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        if not loops:
+            yield
+            return
+        await leases.extend_after_restart(world)
+        async with janitor(world):
+            yield
+
+    def bounded(app: ASGIApp) -> ASGIApp:
+        return BodyMiddleware(app, world.config.server.body_bytes_max)
+
+    return Litestar(
+        ROUTES,
+        dependencies=auth.DEPENDENCIES,
+        exception_handlers=problems.HANDLERS,
+        middleware=[bounded],
+        state=State({"world": world}),
+        lifespan=[lifespan],
+        on_app_init=[_plain],
+        request_max_body_size=None,
+        openapi_config=OpenAPIConfig(
+            title="Slipway",
+            version="1",
+            description="Pulumi Deployments and state, self-hosted.",
+            render_plugins=[JsonRenderPlugin(), YamlRenderPlugin()],
+        ),
+    )
+
+
+def _plain(config: AppConfig) -> AppConfig:
+    """No logging plugin of the framework's: structlog is set up by the process."""
+    config.logging_config = None
+    return config

@@ -1,0 +1,1 @@
+"""Pure nouns and rules. Nothing here does I/O, reads a clock or logs."""

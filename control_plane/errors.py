@@ -1,0 +1,140 @@
+"""The catalog of everything that can be answered with an error.
+
+A problem's docstring is its message: what happened, and what to do. Fields in braces are filled
+from the keyword arguments. The wire form is `{"code": <HTTP status>, "message": "<text>"}`; the
+Pulumi CLI reads the status from `code` in the body and not from the response's status line.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class Problem(Exception):
+    """Something went wrong."""
+
+    status = 500
+    slug = "internal"
+
+    def __init__(self, **fields: object) -> None:
+        self.fields = fields
+        super().__init__(self.message)
+
+    @property
+    def message(self) -> str:
+        """The user's text: the class's docstring with its fields filled in."""
+        return inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ").format(**self.fields)
+
+
+class BadRequest(Problem):
+    """Bad Request: {detail}"""
+
+    status = 400
+    slug = "bad_request"
+
+
+class NotLoggedIn(Problem):
+    """Unauthorized: No valid credentials were provided."""
+
+    status = 401
+    slug = "not_logged_in"
+
+
+class Forbidden(Problem):
+    """Forbidden: {detail}"""
+
+    status = 403
+    slug = "forbidden"
+
+
+class NotFound(Problem):
+    """Not Found: {what} not found"""
+
+    status = 404
+    slug = "not_found"
+
+
+class RouteNotFound(Problem):
+    """Not Found: Nothing is served at this address."""
+
+    status = 404
+    slug = "route_not_found"
+
+
+class MethodNotAllowed(Problem):
+    """Method Not Allowed: This address does not answer {method}."""
+
+    status = 405
+    slug = "method_not_allowed"
+
+
+class Conflict(Problem):
+    """Conflict: {detail}"""
+
+    status = 409
+    slug = "conflict"
+
+
+class StackExists(Problem):
+    """Conflict: Stack '{stack}' already exists."""
+
+    status = 409
+    slug = "stack_exists"
+
+
+class UpdateInProgress(Problem):
+    """Conflict: Another update is currently in progress."""
+
+    status = 409
+    slug = "update_in_progress"
+
+
+class StackNotEmpty(Problem):
+    """Bad Request: Stack still contains resources."""
+
+    status = 400
+    slug = "stack_not_empty"
+
+
+class LeaseEnded(Problem):
+    """Conflict: The lease of this deployment has ended; nothing more is recorded under it."""
+
+    status = 409
+    slug = "lease_ended"
+
+
+class UpdateLeaseEnded(Problem):
+    """Forbidden: The lease of this update has ended."""
+
+    status = 403
+    slug = "update_lease_ended"
+
+
+class TooLarge(Problem):
+    """Request Entity Too Large: The body has more than {limit_bytes} bytes."""
+
+    status = 413
+    slug = "too_large"
+
+
+class QueueFull(Problem):
+    """Too Many Requests: {organization} has {limit} queued deployments already; cancel some, or
+    try again when they are done."""
+
+    status = 429
+    slug = "queue_full"
+
+
+class PoolOffline(Problem):
+    """Service Unavailable: {detail}"""
+
+    status = 503
+    slug = "pool_offline"
+
+
+class Internal(Problem):
+    """Internal Server Error: Something went wrong here; the server's log has it under request id
+    {request_id}."""
+
+    status = 500
+    slug = "internal"

@@ -1,0 +1,34 @@
+"""The ports in one hand: what every service is given first."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from control_plane.config import Config
+from control_plane.services.group_commit import GroupCommit
+from control_plane.services.ports import Broker, Cipher, Clock, LogReader, ObjectStore
+from control_plane.services.token_cache import TokenCache
+from control_plane.store.transaction import Database
+
+
+def unix_milliseconds() -> int:
+    """The wall clock, in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Everything outside a service: the record, the stores, the keys, the clock, the settings."""
+
+    config: Config
+    database: Database
+    objects: ObjectStore
+    logs: LogReader
+    broker: Broker
+    cipher: Cipher
+    now: Clock = unix_milliseconds
+    token_cache: TokenCache = field(default_factory=TokenCache)
+    submissions: GroupCommit[Any, Any] = field(default_factory=GroupCommit)
+    """Where submitters meet, to share a commit."""

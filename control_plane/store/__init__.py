@@ -1,0 +1,1 @@
+"""The only room that speaks SQL: tables, transactions, and one file of queries per noun."""

@@ -1,0 +1,118 @@
+"""Small real Pulumi programs in real Git repositories, for the tests to deploy.
+
+They run on this environment's own Python, which has `pulumi`, so that no test waits for a
+`pip install` that it does not test.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+OUTPUTS = """
+import pulumi
+pulumi.export("answer", 42)
+"""
+
+FAILING = """
+import pulumi
+raise Exception("the program says no")
+"""
+
+NOT_PYTHON = """
+def broken(:
+"""
+
+HANGING = """
+import sys, time
+print("hanging now", flush=True)
+time.sleep(3600)
+"""
+
+DEAF = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf now", flush=True)
+time.sleep(3600)
+"""
+
+SLOW = """
+import pulumi, time
+from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+
+class Provider(ResourceProvider):
+    def create(self, props):
+        time.sleep(float(props["seconds"]))
+        return CreateResult("made", props)
+
+class Slow(Resource):
+    def __init__(self, name, seconds):
+        super().__init__(Provider(), name, {"seconds": seconds})
+
+print("creating slowly", flush=True)
+Slow("slow", float(pulumi.Config().get("seconds") or SECONDS))
+pulumi.export("done", True)
+"""
+
+RESOURCES = """
+import pulumi
+
+class Thing(pulumi.ComponentResource):
+    def __init__(self, name):
+        super().__init__("test:index:Thing", name)
+        self.register_outputs({"name": name})
+
+for number in range(COUNT):
+    Thing(f"thing-{number}")
+pulumi.export("count", COUNT)
+"""
+
+
+def git(directory: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.invalid"]
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=directory, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def repository(
+    directory: Path, project: str, program: str = OUTPUTS, *, files: dict[str, str] | None = None
+) -> Path:
+    """A repository with one Python program on branch `main`; returns its path."""
+    directory.mkdir(parents=True)
+    virtualenv = Path(sys.prefix)
+    write(
+        directory,
+        {
+            "Pulumi.yaml": f"""
+                name: {project}
+                runtime:
+                  name: python
+                  options:
+                    virtualenv: {virtualenv}
+                """,
+            "__main__.py": program,
+            **(files or {}),
+        },
+    )
+    git(directory, "init", "--quiet", "--initial-branch=main")
+    commit(directory, "The program")
+    return directory
+
+
+def write(directory: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip("\n"))
+
+
+def commit(directory: Path, message: str) -> str:
+    """Commit everything; returns the commit."""
+    git(directory, "add", "--all")
+    git(directory, "commit", "--quiet", "--allow-empty", "--message", message)
+    return git(directory, "rev-parse", "HEAD")

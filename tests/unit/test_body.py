@@ -1,0 +1,114 @@
+"""What happens to request bodies before a handler sees them."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from litestar import Litestar, Request, get, post
+
+from control_plane.api import problems
+from control_plane.api.body import BodyMiddleware, decode
+from control_plane.errors import NotFound
+
+LIMIT = 64 * 1024
+
+
+class Shape(msgspec.Struct):
+    number: int = 0
+
+
+@post("/shape", status_code=200)
+async def shape(request: Request[Any, Any, Any]) -> dict[str, int]:
+    return {"number": (await decode(request, Shape)).number}
+
+
+@post("/length", status_code=200)
+async def length(request: Request[Any, Any, Any]) -> dict[str, int]:
+    return {"length": len(await request.body())}
+
+
+@get("/missing")
+async def missing() -> None:
+    raise NotFound(what="Stack 'a/b/c'")
+
+
+@get("/broken")
+async def broken() -> None:
+    raise RuntimeError("a secret detail")
+
+
+@get("/typed")
+async def typed(count: int) -> dict[str, int]:
+    return {"count": count}
+
+
+APP = Litestar(
+    [shape, length, missing, broken, typed],
+    middleware=[lambda app: BodyMiddleware(app, LIMIT)],
+    exception_handlers=problems.HANDLERS,
+    logging_config=None,
+    request_max_body_size=None,
+)
+
+
+def http() -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(APP, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+@given(st.binary(max_size=4096), st.booleans())
+async def test_gzip_or_not_is_the_same(body: bytes, zipped: bool) -> None:
+    headers = {"Content-Encoding": "gzip"} if zipped else {}
+    content = gzip.compress(body) if zipped else body
+    async with http() as client:
+        answer = await client.post("/length", content=content, headers=headers)
+    assert answer.json() == {"length": len(body)}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "words"),
+    [
+        (b"x" * (LIMIT + 1), {}, 413, str(LIMIT)),
+        (gzip.compress(b"0" * (100 * LIMIT)), {"Content-Encoding": "gzip"}, 413, str(LIMIT)),
+        (gzip.compress(b"{}")[:-6], {"Content-Encoding": "gzip"}, 400, "cut short"),
+        (b"no gzip", {"Content-Encoding": "gzip"}, 400, "damaged"),
+        (b"{}", {"Content-Encoding": "br"}, 400, "br"),
+        (b"{", {}, 400, "JSON"),
+        (b'{"number": "one"}', {}, 400, "number"),
+        (b"[]", {}, 400, "object"),
+    ],
+)
+async def test_bad_bodies_are_named(
+    content: bytes, headers: dict[str, str], status: int, words: str
+) -> None:
+    async with http() as client:
+        answer = await client.post("/shape", content=content, headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["code"] == status
+    assert words in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [
+        ("GET", "/missing", 404, "Not Found: Stack 'a/b/c' not found"),
+        ("GET", "/nowhere", 404, "Not Found"),
+        ("DELETE", "/missing", 405, "DELETE"),
+        ("GET", "/typed?count=some", 400, "count"),
+        ("GET", "/broken", 500, "request id"),
+    ],
+)
+async def test_every_error_has_one_shape(method: str, path: str, status: int, words: str) -> None:
+    async with http() as client:
+        answer = await client.request(method, path)
+    assert answer.status_code == status
+    assert set(answer.json()) == {"code", "message"}
+    assert answer.json()["code"] == status
+    assert words in answer.json()["message"]
+    assert "secret detail" not in answer.text
