@@ -1,0 +1,1 @@
+"""`make bench`: each figure beside its yardstick, measured in the same run."""
