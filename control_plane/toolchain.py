@@ -22,7 +22,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -36,6 +36,7 @@ STEP_SECONDS_MAX = 3600.0
 HEARTBEAT_SECONDS = 15.0
 STOP_SECONDS_MAX = 5.0
 
+USE_PATH = "install Pulumi (https://www.pulumi.com/docs/install/) and put it on PATH"
 REQUIRED = ("pulumi", "pulumi-language-python", "pulumi-language-nodejs", "pulumi-language-go")
 MARKER = "toolchain.json"
 
@@ -80,7 +81,7 @@ def ensure(progress: Progress | None = None, cache_dir: str | Path = "") -> Tool
     try:
         return on_path(recipe)
     except Unavailable as missing:
-        return in_cache(recipe) or _obtain(recipe, missing, progress or print_progress)
+        return in_cache(recipe) or _obtain(recipe, missing, progress or _to_stderr)
 
 
 def version_of(bin_dir: Path) -> str:
@@ -88,26 +89,15 @@ def version_of(bin_dir: Path) -> str:
     command = [str(bin_dir / "pulumi"), "version"]
     environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "1"}
     try:
-        answer = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=VERSION_SECONDS_MAX,
-            check=True,
-        ).stdout
+        answer = subprocess.check_output(
+            command, env=environment, stderr=subprocess.PIPE, text=True, timeout=VERSION_SECONDS_MAX
+        )
     except (OSError, subprocess.SubprocessError) as failure:
         raise ToolchainError(f"{command[0]} does not say its version: {failure}") from failure
     match = re.match(r"v?(\d+\.\d+\.\d+)", answer.strip())
     if match is None:
         raise ToolchainError(f"{command[0]} does not say its version: {answer.strip()!r}")
     return match[1]
-
-
-def print_progress(line: str) -> None:
-    """Progress goes to stderr: stdout belongs to the answer."""
-    print(line, file=sys.stderr, flush=True)
 
 
 # The recipe and the cache.
@@ -117,22 +107,19 @@ def print_progress(line: str) -> None:
 class Recipe:
     """`recipe.toml`, where it lies, and the folder of the cache that belongs to it."""
 
+    version: str
     directory: Path
     content: Mapping[str, Any]
     cached: Path
-
-    @property
-    def version(self) -> str:
-        """The version that is installed or built."""
-        return str(self.content["version"])
 
 
 def read_recipe(cache_dir: str | Path = "") -> Recipe:
     """Reads the recipe from the checkout, or from where the wheel put it."""
     directory = _recipe_directory()
     content = tomllib.loads((directory / "recipe.toml").read_text())
-    name = f"{content['version']}-{_fingerprint(directory)}"
-    return Recipe(directory, content, Path(cache_dir or _default_cache()).resolve() / name)
+    version = str(content["version"])
+    cached = Path(cache_dir or _default_cache()) / f"{version}-{_fingerprint(directory)}"
+    return Recipe(version, directory, content, cached.resolve())
 
 
 def _default_cache() -> Path:
@@ -150,9 +137,8 @@ def in_cache(recipe: Recipe) -> Toolchain | None:
         noted = json.loads((recipe.cached / MARKER).read_text())
     except (OSError, ValueError):
         return None
-    if _missing_in(bin_dir):
-        return None
-    return Toolchain(bin_dir, noted["version"], noted["source"])
+    whole = not _missing_in(bin_dir)
+    return Toolchain(bin_dir, noted["version"], noted["source"]) if whole else None
 
 
 def _recipe_directory() -> Path:
@@ -188,9 +174,8 @@ def on_path(recipe: Recipe) -> Toolchain:
     """The user's own installation, if it is new enough and whole."""
     found = shutil.which("pulumi")
     if found is None:
-        raise Unavailable("there is no `pulumi` on PATH.", _get_pulumi(recipe))
-    directory = Path(found).resolve().parent
-    if directory == recipe.cached / "bin" and (ours := in_cache(recipe)):
+        raise Unavailable("there is no `pulumi` on PATH.", USE_PATH)
+    if Path(found).resolve().parent == recipe.cached / "bin" and (ours := in_cache(recipe)):
         return ours
     version = _acceptable_version(Path(found), recipe)
     return Toolchain(_one_directory(Path(found), recipe), version, "path")
@@ -200,11 +185,10 @@ def _acceptable_version(found: Path, recipe: Recipe) -> str:
     try:
         version = version_of(found.parent)
     except ToolchainError as failure:
-        raise Unavailable(f"{failure}.", _get_pulumi(recipe)) from failure
+        raise Unavailable(f"{failure}.", USE_PATH) from failure
     oldest = str(recipe.content["version_min"])
     if _numbers(version) < _numbers(oldest):
-        why = f"{found} is version {version}; {oldest} or newer is needed."
-        raise Unavailable(why, _get_pulumi(recipe))
+        raise Unavailable(f"{found} is {version}; {oldest} or newer is needed.", USE_PATH)
     return version
 
 
@@ -216,14 +200,13 @@ def _one_directory(found: Path, recipe: Recipe) -> Path:
     executables = {name: shutil.which(name) for name in REQUIRED}
     missing = [name for name, path in executables.items() if path is None]
     if missing:
-        why = f"{found} has no {', '.join(missing)} beside it or on PATH."
-        raise Unavailable(why, _get_pulumi(recipe))
+        raise Unavailable(f"{found} has no {', '.join(missing)} beside it or on PATH.", USE_PATH)
     targets = {name: os.path.abspath(path) for name, path in executables.items() if path}
     try:
         return _gather(recipe.cached.parent, targets)
     except OSError as failure:
         why = f"{found} and its language hosts lie apart, and linking them failed: {failure}."
-        raise Unavailable(why, _get_pulumi(recipe)) from failure
+        raise Unavailable(why, USE_PATH) from failure
 
 
 def _gather(cache: Path, targets: Mapping[str, str]) -> Path:
@@ -244,14 +227,6 @@ def _gather(cache: Path, targets: Mapping[str, str]) -> Path:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
-
-
-def _get_pulumi(recipe: Recipe) -> str:
-    oldest = recipe.content["version_min"]
-    return (
-        f"install Pulumi {oldest} or newer (https://www.pulumi.com/docs/install/) "
-        "so that `pulumi version` works in this shell"
-    )
 
 
 # The ways that install: one process at a time, in a workspace, finished by a rename.
@@ -306,8 +281,8 @@ def _check(recipe: Recipe, bin_dir: Path) -> None:
 
 
 def _publish(result: Path, toolchain: Toolchain) -> None:
-    noted = {**asdict(toolchain), "bin_dir": "bin"}
-    (result / MARKER).write_text(json.dumps(noted) + "\n")
+    noted = {"version": toolchain.version, "source": toolchain.source}
+    (result / MARKER).write_text(json.dumps(noted))
     final = toolchain.bin_dir.parent
     if final.exists():  # damaged, or we would not have come here
         shutil.rmtree(final)
@@ -409,16 +384,15 @@ def _copy_scripts(recipe: Recipe, group: Mapping[str, Any], bin_dir: Path, steps
 # Commands that may take minutes.
 
 
+@dataclass
 class Steps:
     """Runs one command after another, and says every few seconds where it is."""
 
-    def __init__(
-        self, total: int, environment: Mapping[str, str], remedy: str, say: Progress
-    ) -> None:
-        self.number, self.total = 0, total
-        self.environment = environment
-        self.remedy = remedy
-        self.say = say
+    total: int
+    environment: Mapping[str, str]
+    remedy: str
+    say: Progress
+    number: int = 0
 
     def run(self, what: str, command: Sequence[str], directory: Path) -> str:
         """Gives what the command printed, or fails with the end of it."""
@@ -490,7 +464,11 @@ WAYS: tuple[tuple[str, Source, Installer], ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`path`, `install` or `version`; the answer alone goes to stdout."""
-    verbs = {"path": _print_path, "install": _print_installed, "version": _print_version}
+    verbs: dict[str, Callable[[], object]] = {
+        "path": lambda: _found().bin_dir,
+        "install": lambda: ensure().bin_dir,
+        "version": lambda: "pulumi {0.version} ({0.source}) in {0.bin_dir}".format(_found()),
+    }
     chosen = list(sys.argv[1:] if arguments is None else arguments)
     if len(chosen) != 1 or chosen[0] not in verbs:
         print(f"usage: python -m control_plane.toolchain {'|'.join(verbs)}", file=sys.stderr)
@@ -506,17 +484,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _print_path() -> str:
-    return str(_found().bin_dir)
-
-
-def _print_installed() -> str:
-    return str(ensure().bin_dir)
-
-
-def _print_version() -> str:
-    found = _found()
-    return f"pulumi {found.version} ({found.source}) in {found.bin_dir}"
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _found() -> Toolchain:

@@ -229,7 +229,7 @@ def test_the_error_says_for_all_three_ways_why_and_what_to_do(machine: Machine) 
         "  3. Go build: `go` failed with exit code 1:",
         "       module lookup disabled",
         "Any one of these helps; then run `make setup` again:",
-        "  - install Pulumi (https://www.pulumi.com/docs/install/) and have it on this shell's PATH",
+        "  - install Pulumi (https://www.pulumi.com/docs/install/) and put it on PATH",
         "  - let this machine reach https://get.pulumi.com",
         "  - install Go 1.25.11 or newer (https://go.dev/doc/install), "
         "on a machine that reaches a Go module proxy",
