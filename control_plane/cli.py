@@ -119,7 +119,7 @@ def migrate(config: ConfigFile = None, data_dir: DataDir = None) -> None:
 
 
 @toolchain_app.command("path")
-def toolchain_path() -> None:
+def toolchain_path(config: ConfigFile = None) -> None:
     """Print the directory that holds `pulumi`.
 
     Example:
@@ -128,22 +128,34 @@ def toolchain_path() -> None:
     """
     from control_plane import toolchain
 
-    found = toolchain.find()
+    cache_dir = _config(config, None).toolchain.cache_dir
+    found = _of_toolchain(lambda: toolchain.find(cache_dir))
     if found is None:
         _fail("There is no Pulumi toolchain yet. Get it with: slipway toolchain install")
     typer.echo(str(found.bin_dir))
 
 
 @toolchain_app.command("install")
-def toolchain_install() -> None:
+def toolchain_install(config: ConfigFile = None) -> None:
     """Get the Pulumi CLI: from PATH, else the official installer, else built with Go."""
     from control_plane import toolchain
 
-    try:
-        found = toolchain.ensure(lambda text: typer.echo(text, err=True))
-    except toolchain.ToolchainError as problem:
-        _fail(str(problem))
+    cache_dir = _config(config, None).toolchain.cache_dir
+    found = _of_toolchain(lambda: toolchain.ensure(_say, cache_dir))
     typer.echo(str(found.bin_dir))
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _of_toolchain(work: Callable[[], Any]) -> Any:
+    from control_plane.toolchain import ToolchainError
+
+    try:
+        return work()
+    except ToolchainError as problem:
+        _fail(str(problem))
 
 
 @token_app.command("create")

@@ -95,7 +95,7 @@ class Demo:
     async def _outputs(self) -> list[str]:
         exported = await self._json("GET", f"{self.stack_path}/export")
         resources = exported["deployment"].get("resources", [])
-        outputs = next(
+        outputs: dict[str, Any] = next(
             (r.get("outputs", {}) for r in resources if r["type"] == "pulumi:pulumi:Stack"), {}
         )
         return [f"{name}: {_shown(value)}" for name, value in sorted(outputs.items())]

@@ -132,6 +132,21 @@ class PoolOffline(Problem):
     slug = "pool_offline"
 
 
+class LogDeleted(Problem):
+    """Gone: The log of this deployment was deleted: logs are kept for {days} days."""
+
+    status = 410
+    slug = "log_deleted"
+
+
+class LogUnreadable(Problem):
+    """Service Unavailable: The log store does not give part {segment} of this log. Try again; if it
+    stays so, the log store has lost it."""
+
+    status = 503
+    slug = "log_unreadable"
+
+
 class Internal(Problem):
     """Internal Server Error: Something went wrong here; the server's log has it under request id
     {request_id}."""

@@ -43,10 +43,10 @@ def up(config: Config, *, demo: bool, once: bool) -> int:
     config = msgspec.structs.replace(
         config, deployments=msgspec.structs.replace(config.deployments, local_sources=True)
     )
-    tools = toolchain.ensure(_progress)
     try:
+        tools = toolchain.ensure(_progress, config.toolchain.cache_dir)
         return asyncio.run(_up(config, Path(tools.bin_dir), demo=demo, once=once))
-    except (supervisor.SupervisorError, DemoError) as problem:
+    except (supervisor.SupervisorError, toolchain.ToolchainError, DemoError) as problem:
         console.print(str(problem), style="red", markup=False)
         return 1
 
