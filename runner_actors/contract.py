@@ -54,6 +54,10 @@ def seal(plaintext: bytes, public_key: bytes, context: bytes) -> str:
     return base64.b64encode(SEAL_SUITE.encrypt(plaintext, key, context)).decode()
 
 
+ANY_NAME = "*"
+"""A value sealed before its name was known (settings/encrypt) is bound to its stack alone."""
+
+
 class Contract(msgspec.Struct, kw_only=True, omit_defaults=True, rename="camel"):
     """Base of all messages: camelCase on the wire, unknown fields ignored, defaults left out."""
 

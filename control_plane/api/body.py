@@ -39,6 +39,8 @@ def decode_bytes(body: bytes, shape: type[T]) -> T:
         raise BadRequest(detail=f"The body is not as expected: {error}") from None
     except msgspec.DecodeError as error:
         raise BadRequest(detail=f"The body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise BadRequest(detail="The body is nested too deeply.") from None
 
 
 class BodyMiddleware:

@@ -29,6 +29,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     admin_of: frozenset[str] = frozenset()
     deployment_id: str | None = None
     stack_id: str | None = None
+    generation: int = 0
+    """Of the deployment's lease: a token of an older one is dead."""
     token_name: str = ""
     token_id: str = ""
 

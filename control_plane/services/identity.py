@@ -65,6 +65,7 @@ async def _deployment_principal(tx: Transaction, digest: bytes, now: int) -> Pri
         organizations=frozenset({stack.organization}),
         deployment_id=row.id,
         stack_id=row.stack_id,
+        generation=row.generation,
         token_name=f"deployment {row.id}",
     )
 

@@ -26,9 +26,7 @@ async def organizations_by_login(tx: Transaction, logins: Collection[str]) -> Se
     return await tx.all(_organizations_by_login, {"logins": list(logins)})
 
 
-async def targets(
-    tx: Transaction, names: Collection[tuple[str, str, str]]
-) -> Sequence[Row[Any]]:
+async def targets(tx: Transaction, names: Collection[tuple[str, str, str]]) -> Sequence[Row[Any]]:
     """Stacks by (organization's id, project, name), each with its stored settings' JSON.
 
     The JSON is in `settings`, None where the stack has none.
@@ -94,9 +92,7 @@ async def move(tx: Transaction, position: int, wanted: Status, now: int, **value
 
 async def change(tx: Transaction, position: int, **values: Any) -> None:
     """Change anything but the status of a deployment."""
-    await tx.execute(
-        update(deployments).where(deployments.c.position == position).values(**values)
-    )
+    await tx.execute(update(deployments).where(deployments.c.position == position).values(**values))
 
 
 async def renew_lease(

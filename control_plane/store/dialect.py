@@ -19,11 +19,14 @@ def is_sqlite(url: str) -> bool:
 def writer_engine(url: str) -> AsyncEngine:
     """The engine of writing transactions: on SQLite one connection, since it has one writer."""
     if not is_sqlite(url):
-        return create_async_engine(url, pool_size=20, max_overflow=10, pool_pre_ping=True)
+        return create_async_engine(
+            url, pool_size=20, max_overflow=10, pool_pre_ping=True, hide_parameters=True
+        )
     engine = create_async_engine(
         url,
         pool_size=1,
         max_overflow=0,
+        hide_parameters=True,
         connect_args={"timeout": WAIT_SECONDS, "isolation_level": None},
     )
     _prepare_sqlite(engine, begin="BEGIN IMMEDIATE", query_only=False)
@@ -38,6 +41,7 @@ def reader_engine(url: str, writer: AsyncEngine) -> AsyncEngine:
         url,
         pool_size=8,
         max_overflow=8,
+        hide_parameters=True,
         connect_args={"timeout": WAIT_SECONDS, "isolation_level": None},
     )
     _prepare_sqlite(engine, begin="BEGIN", query_only=True)

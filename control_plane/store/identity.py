@@ -102,6 +102,7 @@ async def by_deployment_token(tx: Transaction, digest: bytes) -> Row[Any] | None
         select(
             deployments.c.id,
             deployments.c.stack_id,
+            deployments.c.generation,
             deployments.c.requested_by,
             deployments.c.lease_expires_at,
         ).where(deployments.c.cli_digest == digest)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select
+from sqlalchemy import delete, func, select
 
 from control_plane.store.tables import log_segments
 from control_plane.store.transaction import Transaction
@@ -24,15 +23,6 @@ async def count(tx: Transaction, deployment_id: str) -> int:
             .select_from(log_segments)
             .where(log_segments.c.deployment_id == deployment_id)
         )
-    )
-
-
-async def of_deployment(tx: Transaction, deployment_id: str) -> Sequence[Row[Any]]:
-    """All segments of a deployment, in order."""
-    return await tx.all(
-        select(log_segments)
-        .where(log_segments.c.deployment_id == deployment_id)
-        .order_by(log_segments.c.segment)
     )
 
 

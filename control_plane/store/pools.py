@@ -58,17 +58,13 @@ async def create(
 
 async def set_token(tx: Transaction, pool_id: str, token_digest: bytes) -> None:
     """Replace the pool's token; the old one is worth nothing from now on."""
-    await tx.execute(
-        update(pools).where(pools.c.id == pool_id).values(token_digest=token_digest)
-    )
+    await tx.execute(update(pools).where(pools.c.id == pool_id).values(token_digest=token_digest))
 
 
 async def set_key(tx: Transaction, pool_id: str, public_key: bytes, now: int) -> None:
     """Note the pool's public key, and that its gateway was seen."""
     await tx.execute(
-        update(pools)
-        .where(pools.c.id == pool_id)
-        .values(public_key=public_key, last_seen_at=now)
+        update(pools).where(pools.c.id == pool_id).values(public_key=public_key, last_seen_at=now)
     )
 
 

@@ -40,7 +40,7 @@ from control_plane.store.tables import (
 from control_plane.store.transaction import Transaction
 
 # Literals, not parameters: a planner uses a partial index only when it sees the index's condition.
-LIVE_STATUSES = [literal_column(f"'{status}'") for status in LIVE]
+LIVE_STATUSES: list[Any] = [literal_column(f"'{status}'") for status in LIVE]
 QUEUED_STATUS: Any = literal_column(f"'{Status.NOT_STARTED}'")
 
 _queued = deployments.alias("queued")
@@ -99,15 +99,6 @@ async def next_deployment(tx: Transaction, organization_id: str, pool_id: str) -
     """
     return await tx.first(
         _next_deployment, {"organization_id": organization_id, "pool_id": pool_id}
-    )
-
-
-async def drop_line(tx: Transaction, organization_id: str, pool_id: str) -> None:
-    """Forget a pointer that names nothing any more; `refresh` finds what is true instead."""
-    await tx.execute(
-        update(queue_ready)
-        .where(queue_ready.c.organization_id == organization_id, queue_ready.c.pool_id == pool_id)
-        .values(ready=None)
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, delete, select, tuple_, update
 
 from control_plane.domain.names import StackName
-from control_plane.store.tables import organizations, stacks
+from control_plane.store.tables import deployments, organizations, stacks
 from control_plane.store.transaction import Transaction
 
 _with_organization = select(
@@ -31,3 +32,48 @@ async def by_id(tx: Transaction, stack_id: str, *, lock: bool = False) -> Row[An
     """The stack of that id, with its organization's login as `organization`."""
     query = _with_organization.where(stacks.c.id == stack_id)
     return await tx.first(query.with_for_update(of=stacks) if lock and tx.locks_rows else query)
+
+
+async def add(tx: Transaction, **values: Any) -> None:
+    """Record a new stack; a unique index judges whether its name is free."""
+    await tx.execute(stacks.insert().values(**values))
+
+
+async def change(tx: Transaction, stack_id: str, **values: Any) -> None:
+    """Change columns of a stack."""
+    await tx.execute(update(stacks).where(stacks.c.id == stack_id).values(**values))
+
+
+async def remove(tx: Transaction, stack_id: str) -> None:
+    """Forget a stack, and with it its updates, deployments and settings."""
+    await tx.execute(delete(stacks).where(stacks.c.id == stack_id))
+
+
+async def page(
+    tx: Transaction,
+    organizations_seen: Collection[str],
+    *,
+    after: StackName | None,
+    limit: int,
+    project: str | None = None,
+    stack_id: str | None = None,
+) -> Sequence[Row[Any]]:
+    """Stacks of these organizations in the order of their names, from after one on."""
+    order = (organizations.c.login, stacks.c.project, stacks.c.name)
+    query = _with_organization.where(organizations.c.login.in_(sorted(organizations_seen)))
+    if after is not None:
+        query = query.where(tuple_(*order) > tuple_(*after))
+    if project is not None:
+        query = query.where(stacks.c.project == project)
+    if stack_id is not None:
+        query = query.where(stacks.c.id == stack_id)
+    return await tx.all(query.order_by(*order).limit(limit))
+
+
+async def deployment_logs(tx: Transaction, stack_id: str) -> Sequence[Row[Any]]:
+    """The stack's deployments (id, stack_id, organization_id) whose log is still kept."""
+    return await tx.all(
+        select(deployments.c.id, deployments.c.stack_id, deployments.c.organization_id).where(
+            deployments.c.stack_id == stack_id, deployments.c.log_deleted_at.is_(None)
+        )
+    )

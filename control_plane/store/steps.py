@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, delete, select, update
 
 from control_plane.store.tables import deployment_steps
 from control_plane.store.transaction import Transaction
@@ -53,17 +53,6 @@ async def of_deployment(tx: Transaction, deployment_id: str) -> Sequence[Row[Any
         select(deployment_steps)
         .where(deployment_steps.c.deployment_id == deployment_id)
         .order_by(deployment_steps.c.step)
-    )
-
-
-async def count(tx: Transaction, deployment_id: str) -> int:
-    """How many steps have begun."""
-    return int(
-        await tx.scalar(
-            select(func.count())
-            .select_from(deployment_steps)
-            .where(deployment_steps.c.deployment_id == deployment_id)
-        )
     )
 
 

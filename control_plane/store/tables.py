@@ -284,6 +284,7 @@ deployments = Table(
         postgresql_where=_queued,
     ),
     Index("ix_deployments_organization", "organization_id", "position"),
+    Index("ix_deployments_organization_status", "organization_id", "status"),
     Index("ix_deployments_ended_at", "ended_at"),
 )
 

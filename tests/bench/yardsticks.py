@@ -7,6 +7,7 @@ JSON command a line, and answers each with the milliseconds that Ray took.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -22,6 +23,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.bench.servers import end
 from tests.bench.wire import ROOT
 from tests.support.slipway import Slipway
+
+LEAVE_SECONDS_MAX = 10
 
 # Ray.
 
@@ -43,8 +46,11 @@ class BareRay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """The driver ends at the end of its input; it takes its actors along."""
         if self._process.stdin:
             self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(LEAVE_SECONDS_MAX)
         end(self._process)
 
     def call(self, program: Path | None = None) -> tuple[float, float]:

@@ -37,7 +37,7 @@ def test_every_language_is_deployed_and_destroyed(
     head = commit(source, "The example")
     stack = slipway.stack(f"hello-{language}")
 
-    ended = stack.wait(stack.submit(source)["id"], seconds=240)
+    ended = stack.wait(stack.submit(source, install=True)["id"], seconds=240)
 
     assert ended["status"] == "succeeded", stack.log(ended["id"])
     assert ended["configuration"]["source"]["git"]["commit"] == head
@@ -48,11 +48,11 @@ def test_every_language_is_deployed_and_destroyed(
     assert outputs["greeting"] == "Hello, world!"
     assert "ciphertext" in outputs["password"], "a secret output is stored encrypted"
 
-    again = stack.deploy(source)
+    again = stack.deploy(source, install=True)
     assert "unchanged" in stack.log(again["id"])
     assert [update["kind"] for update in again["updates"]] == ["update"]
 
-    stack.deploy(source, "destroy")
+    stack.deploy(source, "destroy", install=True)
     assert stack.outputs() == {}
     assert stack.http.delete(f"{stack.path}?force=false").status_code == 204
 

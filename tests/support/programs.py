@@ -6,8 +6,12 @@ They run on this environment's own Python, which has `pulumi`, so that no test w
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
 import subprocess
 import sys
+import sysconfig
 import textwrap
 from pathlib import Path
 
@@ -71,6 +75,26 @@ pulumi.export("count", COUNT)
 """
 
 
+def virtualenv() -> Path:
+    """A virtual environment with `pulumi` for all test programs, made once per Python and lock.
+
+    It takes its packages from this environment, which `pulumi install` must not touch.
+    """
+    lock = (Path(__file__).parent.parent.parent / "requirements.lock").read_bytes()
+    key = hashlib.sha256(lock + sys.prefix.encode() + sys.version.encode()).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = cache / "slipway" / f"test-programs-{key}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not (place / "ready").exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
+            packages = next(place.glob("lib/python*/site-packages"))
+            (packages / "these.pth").write_text(sysconfig.get_path("purelib") + "\n")
+            (place / "ready").touch()
+    return place
+
+
 def git(directory: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.invalid"]
     done = subprocess.run(
@@ -84,7 +108,6 @@ def repository(
 ) -> Path:
     """A repository with one Python program on branch `main`; returns its path."""
     directory.mkdir(parents=True)
-    virtualenv = Path(sys.prefix)
     write(
         directory,
         {
@@ -93,7 +116,7 @@ def repository(
                 runtime:
                   name: python
                   options:
-                    virtualenv: {virtualenv}
+                    virtualenv: {virtualenv()}
                 """,
             "__main__.py": program,
             **(files or {}),

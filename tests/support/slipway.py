@@ -154,9 +154,14 @@ class Stack:
         repository: Path | str | None,
         operation: str = "update",
         git: dict[str, Any] | None = None,
+        install: bool = False,
         **request: Any,
     ) -> dict[str, Any]:
         body: dict[str, Any] = {"operation": operation, **request}
+        if repository is not None and not install:
+            # The test programs' environment has all they need; installing would take seconds.
+            context = {"options": {"skipInstallDependencies": True}}
+            body["operationContext"] = context | request.get("operationContext", {})
         if repository is not None:
             source = {"repoUrl": str(repository), "branch": "main", **(git or {})}
             body["sourceContext"] = {"git": source}

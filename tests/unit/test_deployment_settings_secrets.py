@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import x25519
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.domain.deployment_settings import (
-    ANY_NAME,
     ciphertexts,
     configuration_of,
     merge,
@@ -24,7 +23,7 @@ from control_plane.domain.deployment_settings import (
     settings_for_answer,
 )
 from control_plane.errors import BadRequest
-from runner_actors.contract import SEAL_SUITE, seal_context
+from runner_actors.contract import ANY_NAME, SEAL_SUITE, seal_context
 
 PRIVATE = x25519.X25519PrivateKey.generate()
 KEY = PRIVATE.public_key().public_bytes_raw()
@@ -170,6 +169,7 @@ secret_form = secret_text.flatmap(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.from_regex(r"\A[A-Z_]{1,8}\Z"), secret_form, min_size=1, max_size=5))
 def test_no_secret_survives_its_arrival(variables: dict[str, Any]) -> None:
     sealed = arrive({"operationContext": {"environmentVariables": variables}})
@@ -195,6 +195,7 @@ broken = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(PLACES), broken)
 def test_an_error_never_repeats_the_value(place: Any, breakage: Any) -> None:
     with pytest.raises(BadRequest) as caught:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.domain import log_lines
@@ -120,6 +120,7 @@ def _bytes_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_bytes_as_they_are")
+@settings(deadline=None)
 @given(segments=logs(), extra=st.integers(0, 2))
 def test_the_stream_holds_every_byte_once_in_order(
     segments: list[tuple[int, bytes]], extra: int
@@ -133,6 +134,7 @@ def test_the_stream_holds_every_byte_once_in_order(
         assert texts[number].encode("latin-1") == wanted
 
 
+@settings(deadline=None)
 @given(first=log_bytes, cuts=st.lists(st.integers(0, 200), max_size=6))
 def test_segmentation_does_not_matter(first: bytes, cuts: list[int]) -> None:
     ends = sorted({min(cut, len(first)) for cut in cuts} | {len(first)})
@@ -144,6 +146,7 @@ def test_segmentation_does_not_matter(first: bytes, cuts: list[int]) -> None:
 
 
 @pytest.mark.usefixtures("_bytes_as_they_are")
+@settings(deadline=None)
 @given(segments=logs(), grow=st.randoms(use_true_random=False))
 def test_following_while_it_grows_gives_the_same(
     segments: list[tuple[int, bytes]], grow: Any
@@ -239,6 +242,7 @@ def test_other_bytes_than_text_are_replaced() -> None:
     assert [line.line for line in answer.lines] == ["a\ufffd\x00b\n"]
 
 
+@settings(deadline=None)
 @given(st.tuples(*[st.integers(0, 2**31 - 1)] * 3, st.integers(0, 2**62)))
 def test_tokens_come_back_as_they_were(numbers: tuple[int, int, int, int]) -> None:
     cursor = Cursor(*numbers)
@@ -255,6 +259,7 @@ def test_another_token_is_refused(token: str) -> None:
         cursor_of(token)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_is_a_token_or_refused(text: str) -> None:
     try:
@@ -284,6 +289,7 @@ def split_lines(body: bytes) -> list[bytes]:
     return [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
+@settings(deadline=None)
 @given(
     body=log_bytes,
     cuts=st.lists(st.integers(0, 200), max_size=6),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner_actors.process_tree import marked, send
 from runner_actors.shim import MARKER
 from runner_actors.shim_client import Begin, Command, ShimClient, boot_seconds
+from tests.flow.runner.fake_control_plane import FakeControlPlane
+from tests.flow.runner.node import Node
+from tests.support.moto_process import moto_server
 
 
 class Bench:
@@ -23,9 +27,10 @@ class Bench:
 
     async def begin(self, client: ShimClient | None = None, **changes: object) -> ShimClient:
         client = client or ShimClient()
+        await client.connect()
         client_pid = await client.begin(self.request(**changes))
         assert client_pid > 0
-        client.begin_step(0, "Get source")
+        await client.begin_step(0, "Get source")
         return client
 
     def request(self, **changes: object) -> Begin:
@@ -76,3 +81,22 @@ def script(tmp_path: Path) -> Callable[[str, str], str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture
+async def control_plane() -> FakeControlPlane:
+    return FakeControlPlane()
+
+
+@pytest.fixture
+async def node(tmp_path: Path, control_plane: FakeControlPlane) -> AsyncIterator[Node]:
+    async with control_plane.served() as url:
+        node = Node(tmp_path, control_plane, url)
+        yield node
+        await node.close()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Any]:
+    with moto_server() as client:
+        yield client

@@ -72,7 +72,12 @@ async def test_a_command_runs_and_its_output_is_in_the_spool(bench: Bench) -> No
     spool = SpoolReader(str(bench.directory / "spool"))
     assert sum(piece.length for piece in spool.new_pieces()) == len(bench.out())
     assert spool.rest() is None
-    assert [key for run in spool.runs() for key in run] == ["step", "started", "exited"]
+    assert [key for run in spool.runs() for key in run] == [
+        "step",
+        "started",
+        "exited",
+        "settled",
+    ]
 
 
 async def test_what_cannot_be_started_is_named(bench: Bench) -> None:
@@ -265,6 +270,7 @@ async def test_a_shim_that_finds_no_spool_says_so(bench: Bench) -> None:
 
 async def test_a_killed_shim_is_noticed_and_its_children_found(bench: Bench) -> None:
     shim = ShimClient()
+    await shim.connect()
     pid = await shim.begin(bench.request())
     running = asyncio.create_task(shim.run(bench.shell("setsid sleep 600 & sleep 601")))
     await eventually(lambda: len(bench.alive()) == 3, "they run")
@@ -280,6 +286,7 @@ async def test_a_killed_shim_is_noticed_and_its_children_found(bench: Bench) -> 
 @pytest.mark.parametrize("program", ["yes", "tr '\\0' x < /dev/zero"])
 async def test_a_flood_leaves_the_memory_flat(bench: Bench, program: str) -> None:
     shim = ShimClient()
+    await shim.connect()
     pid = await shim.begin(bench.request(secrets=[secret_text(b"hidden-%d" % i) for i in range(5)]))
     await shim.run(bench.shell(f"{program} | head -c 1000000"))
     before = _resident_kib(pid)
@@ -314,6 +321,7 @@ async def test_the_output_limit_stops_the_program(bench: Bench) -> None:
 
 async def test_a_refused_write_stops_the_program(bench: Bench) -> None:
     shim = ShimClient()
+    await shim.connect()
     pid = await shim.begin(bench.request(grace_seconds=0.5))
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (300_000, 300_000))
     ended = await shim.run(bench.command("yes"))

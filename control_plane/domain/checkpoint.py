@@ -1,0 +1,237 @@
+"""State documents: `{"version", "features"?, "deployment"}`, as the engine writes and reads them.
+
+A document is kept and answered as bytes: keys that this module does not know, and every resource,
+stay as they came. What is big is not parsed further than a question needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from control_plane.domain import urns
+
+VERSIONS = range(1, 5)
+"""Schema versions that today's engines read."""
+
+EMPTY = (
+    b'{"version":3,"deployment":{"manifest":'
+    b'{"time":"0001-01-01T00:00:00Z","magic":"","version":""}}}'
+)
+"""What the export of a stack that never had a state answers."""
+
+SERVICE = "service"
+"""The type of secrets provider that this server is."""
+
+
+class InvalidState(ValueError):
+    """A document that no engine could read; the text says why."""
+
+
+class Head(msgspec.Struct):
+    """What every resource must have."""
+
+    urn: str
+    type: str
+
+
+class Operation(msgspec.Struct):
+    """A pending operation."""
+
+    resource: msgspec.Raw
+    type: str
+
+
+class SecretsProvider(msgspec.Struct):
+    """Who encrypts the state's secrets."""
+
+    type: str
+    state: msgspec.Raw = msgspec.Raw()
+
+
+class _Deployment(msgspec.Struct):
+    resources: list[Head] | None = None
+    pending_operations: list[Operation] | None = None
+    secrets_providers: SecretsProvider | None = None
+
+
+class _Document(msgspec.Struct):
+    version: int = 0
+    features: list[str] | None = None
+    deployment: _Deployment | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _Outer(msgspec.Struct):
+    version: int = 0
+    features: list[str] | None = None
+    deployment: msgspec.Raw = msgspec.Raw()
+
+
+_read_document = msgspec.json.Decoder(_Document).decode
+_read_deployment = msgspec.json.Decoder(_Deployment | None).decode
+_read_outer = msgspec.json.Decoder(_Outer).decode
+
+
+def is_null(raw: msgspec.Raw) -> bool:
+    """Whether a value is absent or null."""
+    return bytes(memoryview(raw)[:4]) in (b"", b"null")
+
+
+def check(document: bytes) -> int:
+    """How many resources a document holds; raises InvalidState when an engine could not read it."""
+    found = _decoded(_read_document, document)
+    if found.version not in VERSIONS:
+        raise InvalidState(f"version {found.version} of a deployment is not among 1 to 4")
+    if found.deployment is msgspec.UNSET:
+        raise InvalidState("'deployment' is missing")
+    return len((found.deployment and found.deployment.resources) or ())
+
+
+def check_deployment(deployment: msgspec.Raw) -> None:
+    """Raise InvalidState unless this is a document's inner part."""
+    _decoded(_read_deployment, deployment)
+
+
+def _decoded(read: Any, value: Any) -> Any:
+    try:
+        return read(value)
+    except msgspec.MsgspecError as error:
+        raise InvalidState(str(error)) from None
+
+
+def document_of(version: int, features: Sequence[str] | None, deployment: msgspec.Raw) -> bytes:
+    """A document from its three parts."""
+    outer: dict[str, Any] = {"version": version}
+    if features:
+        outer["features"] = list(features)
+    return msgspec.json.encode({**outer, "deployment": deployment})
+
+
+def split(document: bytes) -> tuple[int, list[str], msgspec.Raw]:
+    """A document's version, features and inner part."""
+    outer = _read_outer(document)
+    return outer.version, outer.features or [], outer.deployment
+
+
+class Home(NamedTuple):
+    """Where clients find this server's secrets provider for a stack."""
+
+    url: str
+    organization: str
+    project: str
+    stack: str
+
+    def state(self) -> dict[str, str]:
+        """The home in the words of `secrets_providers.state`."""
+        return {
+            "url": self.url,
+            "owner": self.organization,
+            "project": self.project,
+            "stack": self.stack,
+        }
+
+
+def at_home(document: bytes, home: Home) -> bytes:
+    """The document with its service secrets provider at this address.
+
+    The CLI looks for its credentials under exactly the `url` it finds there, so it must be the
+    address that the caller uses, whatever the writer of the state used.
+    """
+    _, _, deployment = split(document)
+    if is_null(deployment):
+        return document
+    fields: dict[str, Any] = dict(urns.read_fields(deployment))
+    provider = fields.get("secrets_providers")
+    if provider is None or is_null(provider):
+        return document
+    moved = _provider_at(provider, home)
+    if moved is None:
+        return document
+    return _with_deployment(document, {**fields, "secrets_providers": moved})
+
+
+def _provider_at(provider: msgspec.Raw, home: Home) -> dict[str, Any] | None:
+    fields: dict[str, Any] = dict(urns.read_fields(provider))
+    if msgspec.json.decode(fields.get("type", b'""')) != SERVICE:
+        return None
+    state = msgspec.json.decode(fields.get("state", b"{}"), type=dict[str, Any] | None) or {}
+    wanted = {**state, **home.state()}
+    return None if wanted == state else {**fields, "state": wanted}
+
+
+def _with_deployment(document: bytes, deployment: dict[str, Any]) -> bytes:
+    """The document with another inner part, other keys as they stand."""
+    outer: dict[str, Any] = dict(urns.read_fields(document))
+    return msgspec.json.encode({**outer, "deployment": deployment})
+
+
+def renamed(document: bytes, renaming: urns.Renaming) -> bytes:
+    """The document of a stack under its new names."""
+    _, _, deployment = split(document)
+    if is_null(deployment):
+        return document
+    fields: dict[str, Any] = dict(urns.read_fields(deployment))
+    for key, rename in (("resources", urns.renamed), ("pending_operations", _renamed_operation)):
+        values = msgspec.json.decode(fields.get(key, b"null"), type=list[msgspec.Raw] | None)
+        if values:
+            fields[key] = [rename(value, renaming) for value in values]
+    if "snippets" in fields:
+        fields["snippets"] = rewrite_snippets(fields["snippets"], renaming)
+    return _with_deployment(document, fields)
+
+
+def _renamed_operation(operation: msgspec.Raw, renaming: urns.Renaming) -> msgspec.Raw:
+    resource = urns.read_fields(operation)["resource"]
+    return urns.with_keys(operation, {"resource": urns.renamed(resource, renaming)})
+
+
+def rewrite_snippets(snippets: msgspec.Raw, rewrite: urns.Rewrite) -> list[dict[str, Any]] | None:
+    """Snippets (PCL programs kept in the state) with the URNs that they refer to rewritten."""
+    found = msgspec.json.decode(snippets, type=list[dict[str, Any]] | None)
+    for snippet in found or ():
+        if snippet.get("references"):
+            snippet["references"] = {k: rewrite(v) for k, v in snippet["references"].items()}
+    return found
+
+
+_ciphertext = re.compile(
+    rb'"4dabf18193072939515e22adb298388d"\s*:\s*"1b47061264138c4ac30d75fd1eb44270"\s*,\s*'
+    rb'"ciphertext"\s*:\s*"([^"]*)"'
+)
+
+
+def ciphertexts(document: bytes) -> Iterator[str]:
+    """The encrypted values of a document whose secrets provider is a service; else nothing."""
+    found = _read_document(document)
+    provider = found.deployment.secrets_providers if found.deployment else None
+    if provider is not None and provider.type == SERVICE:
+        for match in _ciphertext.finditer(document):
+            yield match[1].decode(errors="replace")
+
+
+class Span(NamedTuple):
+    """One edit of a delta: these bytes of the base, replaced by the text."""
+
+    start: int
+    end: int
+    text: bytes
+
+
+def apply_delta(base: bytes, edits: Sequence[Span], sha256: str) -> bytes:
+    """The base with ascending, separate edits applied; raises InvalidState if the hash differs."""
+    pieces: list[bytes | memoryview] = []
+    view = memoryview(base)
+    position = 0
+    for edit in edits:
+        if not position <= edit.start <= edit.end <= len(base):
+            raise InvalidState("the delta's edits overlap, descend, or leave the base")
+        pieces += (view[position : edit.start], edit.text)
+        position = edit.end
+    document = b"".join([*pieces, view[position:]])
+    if hashlib.sha256(document).hexdigest() != sha256.lower():
+        raise InvalidState("the result of the delta does not have the checkpoint's hash")
+    return document

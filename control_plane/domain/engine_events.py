@@ -1,0 +1,137 @@
+"""Engine events: what the CLI reports of an update while it runs, and what readers get of it.
+
+An event is kept as the JSON that came. Clients refuse events of kinds that they do not know, so
+only known ones are answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+KINDS = (
+    "cancelEvent",
+    "stdoutEvent",
+    "diagnosticEvent",
+    "preludeEvent",
+    "summaryEvent",
+    "resourcePreEvent",
+    "resOutputsEvent",
+    "resOpFailedEvent",
+    "policyEvent",
+    "policyRemediationEvent",
+    "policyLoadEvent",
+    "policyAnalyzeSummaryEvent",
+    "policyRemediateSummaryEvent",
+    "policyAnalyzeStackSummaryEvent",
+    "startDebuggingEvent",
+    "progressEvent",
+    "errorEvent",
+)
+
+
+class Summary(msgspec.Struct, rename="camel"):
+    """What the engine says at the end."""
+
+    resource_changes: dict[str, int] | None = None
+    result: str = ""
+
+
+class Numbered(msgspec.Struct):
+    """What the server must know of an event; the rest stays in its JSON."""
+
+    sequence: int
+    summary: Summary | None = msgspec.field(name="summaryEvent", default=None)
+
+
+class InvalidEvent(ValueError):
+    """Something that is no engine event; the text says why."""
+
+
+_read_numbered = msgspec.json.Decoder(Numbered).decode
+_read_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_SEQUENCE_MAX = 2**53
+
+
+def read(raw: Raw) -> Numbered:
+    """An event's number, and the summary if it is one; raises InvalidEvent."""
+    try:
+        event = _read_numbered(raw)
+    except msgspec.MsgspecError as error:
+        raise InvalidEvent(str(error)) from None
+    if not 0 <= event.sequence < _SEQUENCE_MAX:
+        raise InvalidEvent("'sequence' must be a natural number")
+    return event
+
+
+class Filter(NamedTuple):
+    """Which events a reader wants: of some kinds, of one resource. Empty: all."""
+
+    kinds: Collection[str] = ()
+    urn: str = ""
+
+    def admits(self, event: bytes) -> bool:
+        """Whether to answer an event."""
+        fields = _read_fields(event)
+        kind = next((kind for kind in KINDS if kind in fields), None)
+        if kind is None:
+            return False
+        if self.kinds and kind not in self.kinds and kind.removesuffix("Event") not in self.kinds:
+            return False
+        return not self.urn or _urn_of(fields[kind]) == self.urn
+
+
+class _Subject(msgspec.Struct, rename="camel"):
+    urn: str | None = None
+    resource_urn: str | None = None
+    metadata: _Subject | None = None
+
+
+_read_subject = msgspec.json.Decoder(_Subject).decode
+
+
+def _urn_of(body: Raw) -> str | None:
+    try:
+        subject = _read_subject(body)
+    except msgspec.ValidationError:
+        return None
+    metadata = subject.metadata or _Subject()
+    return subject.urn or subject.resource_urn or metadata.urn
+
+
+def gapless(events: Sequence[tuple[int, bytes]], start: int) -> list[bytes]:
+    """The events from a number on up to the first that has not arrived yet.
+
+    The CLI sends batches in parallel, so a later one may come first; a reader who went past the
+    gap would never see the earlier one.
+    """
+    together = []
+    for expected, (number, body) in enumerate(events, start):
+        if number != expected:
+            break
+        together.append(body)
+    return together
+
+
+def closing(sequence: int, *, at: int, seconds: int, preview: bool, cancelled: bool) -> list[bytes]:
+    """The end of an update whose engine did not report one: readers judge by these events alone.
+
+    `at` is Unix seconds, `seconds` how long the update took.
+    """
+    how = "was cancelled" if cancelled else "ended without a report of its engine"
+    error = {"error": f"The update {how}; what it had saved by then is kept."}
+    summary = {
+        "maybeCorrupt": True,
+        "durationSeconds": seconds,
+        "resourceChanges": {},
+        "PolicyPacks": {},
+        "isPreview": preview,
+        "result": "canceled" if cancelled else "failed",
+    }
+    return [
+        msgspec.json.encode({"sequence": sequence, "timestamp": at, "errorEvent": error}),
+        msgspec.json.encode({"sequence": sequence + 1, "timestamp": at, "summaryEvent": summary}),
+    ]

@@ -1,0 +1,315 @@
+"""Deployments as they are shown: one, a list, an organization's queue, and its figures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from control_plane.domain import deployment_settings
+from control_plane.domain.deployment import LIVE, Operation, Status
+from control_plane.domain.names import StackName
+from control_plane.domain.principal import Principal
+from control_plane.domain.waiting import Pause, Standing, Waiting, waiting
+from control_plane.errors import BadRequest, NotFound
+from control_plane.services import access
+from control_plane.services.history import Update, update_info
+from control_plane.services.readiness import POOL_SILENCE_MS
+from control_plane.services.verb import verb
+from control_plane.services.world import World
+from control_plane.store import deployment_queries as store
+from control_plane.store import deployments, updates
+from control_plane.store.deployment_queries import SORTABLE, Wanted
+from control_plane.store.transaction import Transaction
+
+PAGE_SIZE_MAX = 100
+PAGE_MAX = 1_000_000
+QUEUE_SIZE_MAX = 500
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which deployments of a stack or organization, and in which order."""
+
+    page: int = 1
+    page_size: int = 10
+    sort: str = "created"
+    ascending: bool = False
+    statuses: Collection[str] = ()
+    operations: Collection[str] = ()
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment with what belongs to it. `row` has the names that it is shown with, too."""
+
+    row: Any
+    steps: Sequence[Any]
+    updates: Sequence[Any]
+    waiting: Waiting | None = None
+    configuration: dict[str, Any] | None = None
+
+
+class ShownPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some deployments, and how many there are in all."""
+
+    deployments: Sequence[Shown]
+    total: int
+
+
+class OrganizationMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """An organization's limit and figures."""
+
+    paused: bool
+    paused_by: str
+    note: str
+    limit: int
+    counts: dict[str, int]
+    paused_stacks: Sequence[str]
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """What an organization runs, and what waits, in line."""
+
+    limit: int
+    paused: bool
+    queued_total: int
+    live: Sequence[Shown]
+    queued: Sequence[Shown]
+
+
+@verb
+async def show(world: World, principal: Principal, name: StackName, deployment_id: str) -> Shown:
+    """A deployment of the stack; raises NotFound."""
+    async with world.database.snapshot() as tx:
+        stack = await access.stack(tx, principal, name)
+        row = await store.by_id(tx, stack.id, deployment_id)
+        return await _detail(world, tx, row, deployment_id)
+
+
+@verb
+async def show_version(world: World, principal: Principal, name: StackName, version: int) -> Shown:
+    """The stack's deployment of that number; raises NotFound."""
+    async with world.database.snapshot() as tx:
+        stack = await access.stack(tx, principal, name)
+        row = await store.by_version(tx, stack.id, version) if version < 2**31 else None
+        return await _detail(world, tx, row, f"#{version}")
+
+
+@verb
+async def id_of(world: World, principal: Principal, name: StackName, reference: str) -> str:
+    """The id of a deployment that may be named by its number, `12` or `#12`; raises NotFound.
+
+    `pulumi deployment cancel 12` puts the number in the place of the id.
+    """
+    number = reference.removeprefix("#")
+    if not (number.isascii() and number.isdigit()):
+        return reference
+    async with world.database.snapshot() as tx:
+        stack = await access.stack(tx, principal, name)
+        row = await store.by_version(tx, stack.id, int(number)) if len(number) < 10 else None
+    if row is None:
+        raise NotFound(what=f"Deployment '{reference}'")
+    return str(row.id)
+
+
+@verb
+async def list_of_stack(
+    world: World, principal: Principal, name: StackName, query: ListQuery
+) -> ShownPage:
+    """A page of the stack's deployments, newest first unless asked otherwise."""
+    _require_sensible(query)
+    async with world.database.snapshot() as tx:
+        stack = await access.stack(tx, principal, name)
+        return await _page(tx, stack.organization_id, stack.id, query)
+
+
+@verb
+async def list_of_organization(
+    world: World, principal: Principal, login: str, query: ListQuery
+) -> ShownPage:
+    """A page of the organization's deployments."""
+    _require_sensible(query)
+    async with world.database.snapshot() as tx:
+        organization = await access.organization(tx, principal, login)
+        return await _page(tx, organization.id, None, query)
+
+
+@verb
+async def updates_of(
+    world: World, principal: Principal, name: StackName, deployment_id: str
+) -> list[Update]:
+    """The updates that a deployment made; the one it is for comes first. Raises NotFound."""
+    async with world.database.snapshot() as tx:
+        stack = await access.stack(tx, principal, name)
+        if await deployments.find(tx, stack.id, deployment_id) is None:
+            raise NotFound(what=f"Deployment '{deployment_id}'")
+        rows = await updates.of_deployment(tx, deployment_id)
+    return [update_info(row) for row in rows]
+
+
+@verb
+async def organization_metadata(
+    world: World, principal: Principal, login: str
+) -> OrganizationMetadata:
+    """Whether the organization's deployments would begin, how many may, and how many there are."""
+    async with world.database.snapshot() as tx:
+        organization = await access.organization(tx, principal, login)
+        counts = await store.counts(tx, organization.id)
+        paused = await store.paused_stacks(tx, organization.id)
+    return OrganizationMetadata(
+        paused=organization.paused_at is not None,
+        paused_by=organization.paused_by or "",
+        note=organization.pause_note,
+        limit=organization.deployment_limit,
+        counts=counts,
+        paused_stacks=[f"{row.project}/{row.name}" for row in paused],
+    )
+
+
+@verb
+async def queue(world: World, principal: Principal, login: str, size: int = 100) -> Queue:
+    """What the organization runs now, and the first `size` that wait, each with why."""
+    if not 1 <= size <= QUEUE_SIZE_MAX:
+        raise BadRequest(detail=f"pageSize must be between 1 and {QUEUE_SIZE_MAX}.")
+    async with world.database.snapshot() as tx:
+        organization = await access.organization(tx, principal, login)
+        rows = await store.unfinished(tx, organization.id, size)
+        shown = await _with_parts(tx, rows)
+        queued_total = await store.total(
+            tx, Wanted(organization_id=organization.id, statuses=[str(Status.NOT_STARTED)])
+        )
+    live = [each for each in shown if each.row.status in LIVE]
+    queued = [each for each in shown if each.row.status not in LIVE]
+    return Queue(
+        limit=organization.deployment_limit,
+        paused=organization.paused_at is not None,
+        queued_total=queued_total,
+        live=[_waiting_as(each, _standing(world, each.row, len(live))) for each in live],
+        queued=_in_line(world, queued, len(live)),
+    )
+
+
+def _in_line(world: World, queued: Sequence[Shown], live_count: int) -> list[Shown]:
+    """Each with its place: the line is read from its head, so that places can be counted off."""
+    ahead: defaultdict[str, int] = defaultdict(int)
+    line = []
+    for index, each in enumerate(queued):
+        standing = msgspec.structs.replace(
+            _standing(world, each.row, live_count),
+            ahead_in_stack=ahead[each.row.stack_id],
+            ahead_in_organization=index,
+        )
+        line.append(_waiting_as(each, standing))
+        ahead[each.row.stack_id] += 1
+    return line
+
+
+def _waiting_as(shown: Shown, standing: Standing) -> Shown:
+    return msgspec.structs.replace(shown, waiting=waiting(standing))
+
+
+async def _detail(world: World, tx: Transaction, row: Row[Any] | None, what: str) -> Shown:
+    if row is None:
+        raise NotFound(what=f"Deployment '{what}'")
+    (shown,) = await _with_parts(tx, [row])
+    return msgspec.structs.replace(
+        shown,
+        waiting=await _waiting(world, tx, row),
+        configuration=deployment_settings.configuration_of(msgspec.json.decode(row.settings)),
+    )
+
+
+async def _waiting(world: World, tx: Transaction, row: Row[Any]) -> Waiting | None:
+    if row.status not in (Status.NOT_STARTED, Status.ACCEPTED):
+        return None
+    standing = _standing(world, row, await store.live_count(tx, row.organization_id))
+    if row.status == Status.NOT_STARTED:
+        ahead = await store.ahead(tx, row)
+        standing = msgspec.structs.replace(
+            standing,
+            ahead_in_stack=ahead.in_stack,
+            ahead_in_organization=ahead.in_organization,
+        )
+    return waiting(standing)
+
+
+def _standing(world: World, row: Row[Any], live_count: int) -> Standing:
+    return Standing(
+        status=Status(row.status),
+        organization=row.organization,
+        live_id=row.live_id,
+        live_version=row.live_version,
+        live_count=live_count,
+        limit=row.deployment_limit,
+        stack_paused=_pause(row.stack_paused_at, row.stack_paused_by, row.stack_pause_note),
+        organization_paused=_pause(
+            row.organization_paused_at, row.organization_paused_by, row.organization_pause_note
+        ),
+        pool=row.pool_name or row.pool_id,
+        pool_problem=_pool_problem(world, row),
+        placement=row.waiting_for,
+    )
+
+
+def _pause(at: int | None, by: str | None, note: str) -> Pause | None:
+    return None if at is None else Pause(by=by or "", note=note)
+
+
+def _pool_problem(world: World, row: Row[Any]) -> str:
+    if row.pool_last_seen_at is None:
+        return "its gateway has never been online"
+    if row.pool_last_seen_at < world.now() - POOL_SILENCE_MS:
+        return "its gateway is silent"
+    return "" if row.pool_ready else "its gateway cannot reach Ray"
+
+
+async def _page(
+    tx: Transaction, organization_id: str, stack_id: str | None, query: ListQuery
+) -> ShownPage:
+    wanted = Wanted(
+        organization_id=organization_id,
+        stack_id=stack_id,
+        statuses=query.statuses,
+        operations=query.operations,
+    )
+    rows = await store.page(
+        tx,
+        wanted,
+        sort=query.sort,
+        ascending=query.ascending,
+        limit=query.page_size,
+        offset=(query.page - 1) * query.page_size,
+    )
+    return ShownPage(deployments=await _with_parts(tx, rows), total=await store.total(tx, wanted))
+
+
+async def _with_parts(tx: Transaction, rows: Sequence[Row[Any]]) -> list[Shown]:
+    ids = [row.id for row in rows]
+    steps = _grouped(await store.steps_of(tx, ids) if ids else ())
+    updates = _grouped(await store.updates_of(tx, ids) if ids else ())
+    return [Shown(row=row, steps=steps[row.id], updates=updates[row.id]) for row in rows]
+
+
+def _grouped(rows: Sequence[Row[Any]]) -> defaultdict[str, list[Row[Any]]]:
+    groups: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row.deployment_id].append(row)
+    return groups
+
+
+def _require_sensible(query: ListQuery) -> None:
+    if not 1 <= query.page <= PAGE_MAX:
+        raise BadRequest(detail=f"page must be between 1 and {PAGE_MAX}.")
+    if not 1 <= query.page_size <= PAGE_SIZE_MAX:
+        raise BadRequest(detail=f"pageSize must be between 1 and {PAGE_SIZE_MAX}.")
+    _require_known("sort", [query.sort], SORTABLE)
+    _require_known("status", query.statuses, [str(each) for each in Status])
+    _require_known("operation", query.operations, [str(each) for each in Operation])
+
+
+def _require_known(what: str, given: Collection[str], known: Collection[str]) -> None:
+    for each in given:
+        if each not in known:
+            raise BadRequest(detail=f"{what} '{each}' is unknown; use {', '.join(known)}.")

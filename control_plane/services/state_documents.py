@@ -1,0 +1,54 @@
+"""State documents in the object store: compressed, named by their content, never changed.
+
+A document's key also holds its update and a number in it. So nothing ever writes a key that was
+given up before, and deleting what is no longer referred to cannot hit a document that came back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import zstandard
+
+from control_plane.domain import checkpoint
+from control_plane.services.world import World
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+THREAD_BYTES = 128 * 1024
+"""Documents of this size and more are worked on in a thread, so that other requests go on."""
+
+
+async def worked(size: int, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function of that much JSON: here when it is quick, else in a thread."""
+    if size < THREAD_BYTES:
+        return function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)
+
+
+async def load(world: World, key: str | None) -> bytes:
+    """A document's bytes; no key: the document of a stack that never had a state."""
+    if key is None:
+        return checkpoint.EMPTY
+    packed = await world.objects.get(key)
+    return await worked(len(packed) * 8, _unpack, packed)
+
+
+async def keep(world: World, stack_id: str, update_id: str, number: int, document: bytes) -> str:
+    """Store the document that is the update's number so and so; returns its key."""
+    digest, packed = await worked(len(document), _pack, document)
+    key = f"states/{stack_id}/{update_id}/{number}-{digest}.zst"
+    await world.objects.put(key, packed)
+    return key
+
+
+def _pack(document: bytes) -> tuple[str, bytes]:
+    return hashlib.sha256(document).hexdigest(), zstandard.ZstdCompressor().compress(document)
+
+
+def _unpack(packed: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(packed)

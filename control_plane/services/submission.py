@@ -1,0 +1,261 @@
+"""Submit: from a trigger to a queued deployment. A 202 means that it is committed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from control_plane import metrics
+from control_plane.domain import admission, deployment_settings
+from control_plane.domain.admission import Admit, Facts, Limits, Refuse
+from control_plane.domain.deployment import Status
+from control_plane.domain.names import StackName
+from control_plane.domain.principal import Pool, Principal
+from control_plane.domain.trigger import Submission
+from control_plane.errors import Conflict, NotFound, Problem
+from control_plane.services.hints import stack_changed, wake_pools
+from control_plane.services.verb import verb
+from control_plane.services.world import World
+from control_plane.store import deployments, pools, queue
+from control_plane.store.transaction import Transaction
+
+PREPARE_ATTEMPTS_MAX = 5
+
+Settings = dict[str, Any]
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A queued deployment."""
+
+    id: str
+    version: int
+
+
+class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """Merged settings with sealed secrets, and what they were made from."""
+
+    settings: Settings
+    stack_id: str
+    stored: str | None
+    pool: Pool
+
+
+class _Entry(msgspec.Struct, kw_only=True):
+    """One submission on its way into a transaction."""
+
+    # Made before the commit, so that committing an entry twice is impossible.
+    id: str
+    principal: Principal
+    name: StackName
+    submission: Submission
+    prepared: _Prepared | None = None
+
+
+class _Stale(Problem):
+    """The settings changed while secrets were being sealed."""
+
+
+class _Target(msgspec.Struct, kw_only=True):
+    """A stack that a deployment is wanted of, as the transaction sees it."""
+
+    stack_id: str
+    version: int
+    stored: str | None
+    facts: Facts
+
+
+@verb
+async def submit(
+    world: World, principal: Principal, name: StackName, submission: Submission
+) -> Submitted:
+    """Queue a deployment. Raises NotFound, BadRequest, QueueFull, PoolOffline."""
+    patch = deployment_settings.merge(None, submission.request)
+    entry = _Entry(id=str(uuid.uuid4()), principal=principal, name=name, submission=submission)
+    for _ in range(PREPARE_ATTEMPTS_MAX):
+        if deployment_settings.needs_sealing(patch):
+            entry.prepared = await _prepare(world, entry)
+        try:
+            answer: Submitted = await world.submissions.join(entry, partial(_commit, world))
+            return answer
+        except _Stale:
+            continue
+    raise Conflict(detail="The stack's deployment settings keep changing; try again.")
+
+
+async def _prepare(world: World, entry: _Entry) -> _Prepared:
+    """Seal secrets before the transaction: it should not last longer for them."""
+    async with world.database.snapshot() as tx:
+        target = (await _find_targets(tx, [entry])).get(entry.name)
+    if target is None or not _may_reach(entry.principal, target.stack_id):
+        raise NotFound(what=f"Stack '{entry.name}'")
+    settings = deployment_settings.merge(_base(entry, target), entry.submission.request)
+    pool = admission.resolve_pool(settings, target.facts)
+    assert pool.public_key is not None  # noqa: S101 - resolve_pool refuses a pool without one
+    return _Prepared(
+        settings=deployment_settings.seal(settings, target.stack_id, pool.public_key),
+        stack_id=target.stack_id,
+        stored=target.stored,
+        pool=pool,
+    )
+
+
+async def _commit(world: World, entries: Sequence[_Entry]) -> Sequence[Submitted | Problem]:
+    """Queue all entries in one transaction; each gets its own answer."""
+    now = world.now()
+    async with world.database.transaction() as tx:
+        targets = await _find_targets(tx, entries, lock=True)
+        answers: list[Submitted | Problem] = []
+        rows: list[dict[str, Any]] = []
+        for entry in entries:
+            row = _decide(world, entry, targets.get(entry.name), rows, now)
+            if isinstance(row, Problem):
+                answers.append(row)
+            else:
+                rows.append(row)
+                answers.append(Submitted(id=row["id"], version=row["version"]))
+        if rows:
+            await _queue(world, tx, rows)
+    metrics.GROUP_COMMIT_MEMBERS.observe(len(entries))
+    return answers
+
+
+async def _find_targets(
+    tx: Transaction, entries: Sequence[_Entry], *, lock: bool = False
+) -> dict[StackName, _Target]:
+    """The stacks that the entries name, as far as they exist and the callers may see them."""
+    logins = {e.name.organization for e in entries if e.principal.may_see(e.name.organization)}
+    organizations = {
+        row.id: row.login for row in await deployments.organizations_by_login(tx, logins)
+    }
+    if lock:
+        await queue.lock_organizations(tx, organizations)
+    ids = {login: organization_id for organization_id, login in organizations.items()}
+    names = {
+        (ids[e.name.organization], e.name.project, e.name.stack)
+        for e in entries
+        if e.name.organization in ids
+    }
+    if not names:
+        return {}
+    facts = await _facts(tx, organizations)
+    return {
+        StackName(organizations[row.organization_id], row.project, row.name): _Target(
+            stack_id=row.id,
+            version=row.deployment_version,
+            stored=row.settings,
+            facts=facts[row.organization_id],
+        )
+        for row in await deployments.targets(tx, names)
+    }
+
+
+async def _facts(tx: Transaction, organizations: dict[str, str]) -> dict[str, Facts]:
+    queued = await queue.queued_counts(tx, organizations)
+    known = [(_pool(row), row.is_default) for row in await pools.usable_by(tx, organizations)]
+    return {
+        organization_id: admission.facts_of(
+            organization_id, login, queued.get(organization_id, 0), known
+        )
+        for organization_id, login in organizations.items()
+    }
+
+
+def _pool(row: Row[Any]) -> Pool:
+    return Pool(
+        id=row.id, name=row.name, organization_id=row.organization_id, public_key=row.public_key
+    )
+
+
+def _may_reach(principal: Principal, stack_id: str) -> bool:
+    return principal.stack_id in (None, stack_id)
+
+
+def _decide(
+    world: World, entry: _Entry, target: _Target | None, ahead: list[dict[str, Any]], now: int
+) -> dict[str, Any] | Problem:
+    """The row of an admitted entry, or the problem of another; counts versions up on the target.
+
+    `ahead` are the rows that this transaction queues before it.
+    """
+    if target is None or not _may_reach(entry.principal, target.stack_id):
+        return NotFound(what=f"Stack '{entry.name}'")
+    try:
+        settings = _settings(entry, target)
+    except Problem as problem:
+        return problem
+    organization_id = target.facts.organization_id
+    queued = target.facts.queued + sum(r["organization_id"] == organization_id for r in ahead)
+    facts = msgspec.structs.replace(target.facts, queued=queued)
+    verdict = admission.decide(settings, _base(entry, target), facts, _limits(world))
+    if isinstance(verdict, Refuse):
+        return verdict.problem
+    if entry.prepared is not None and entry.prepared.pool != verdict.pool:
+        return _Stale()
+    target.version += 1
+    return _row(entry, target, verdict, settings, now)
+
+
+def _settings(entry: _Entry, target: _Target) -> Settings:
+    prepared = entry.prepared
+    if prepared is None:
+        return deployment_settings.merge(_base(entry, target), entry.submission.request)
+    if (prepared.stack_id, prepared.stored) != (target.stack_id, target.stored):
+        raise _Stale()
+    return prepared.settings
+
+
+def _base(entry: _Entry, target: _Target) -> Settings | None:
+    if not entry.submission.inherit_settings or target.stored is None:
+        return None
+    stored: Settings = msgspec.json.decode(target.stored)
+    return stored
+
+
+def _limits(world: World) -> Limits:
+    config = world.config.deployments
+    return Limits(
+        queued_max=config.queued_max,
+        environment_variables_max=config.environment_variables_max,
+        local_sources=config.local_sources,
+    )
+
+
+def _row(
+    entry: _Entry, target: _Target, verdict: Admit, settings: Settings, now: int
+) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "organization_id": target.facts.organization_id,
+        "stack_id": target.stack_id,
+        "pool_id": verdict.pool.id,
+        "version": target.version,
+        "operation": str(entry.submission.operation),
+        "status": str(Status.NOT_STARTED),
+        "trigger": str(entry.submission.trigger),
+        "initiator": entry.submission.initiator,
+        "requested_by": entry.principal.user.id or None,
+        "settings": msgspec.json.encode(settings).decode(),
+        "inherit_settings": entry.submission.inherit_settings,
+        "created_at": now,
+        "modified_at": now,
+    }
+
+
+async def _queue(world: World, tx: Transaction, rows: list[dict[str, Any]]) -> None:
+    await deployments.add(tx, rows)
+    # The last row of a stack has its newest version.
+    await deployments.set_versions(tx, {row["stack_id"]: row["version"] for row in rows})
+    lines = {queue.Ready(row["organization_id"], row["pool_id"]) for row in rows}
+    await queue.add_lines(tx, lines)
+    stack_ids = {row["stack_id"] for row in rows}
+    organization_ids = {row["organization_id"] for row in rows}
+    ready = await queue.refresh(tx, stack_ids=stack_ids, organization_ids=organization_ids)
+    wake_pools(world, tx, ready)
+    for row in rows:
+        stack_changed(world, tx, row["id"], row["stack_id"], row["organization_id"])
+        tx.after_commit(metrics.DEPLOYMENTS_TRIGGERED.labels(row["trigger"], row["operation"]).inc)

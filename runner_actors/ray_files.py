@@ -1,0 +1,72 @@
+"""What Ray leaves on the disk of a machine: sessions, logs of workers, the access token."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+TAIL_BYTES = 2000
+_PID = re.compile(r"[-_](\d+)\.(?:out|err|log)$")
+"""Logs of workers and drivers are named after their process."""
+
+
+class InUse(RuntimeError):
+    """Another local Ray runs on the same directory."""
+
+
+@contextlib.contextmanager
+def exclusive(temp_dir: Path) -> Iterator[None]:
+    """Hold Ray's directory for one process at a time, and make it; raises InUse."""
+    temp_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temp_dir.chmod(0o700)
+    with (temp_dir / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(f"Another Ray runs in {temp_dir}.") from None
+        yield
+
+
+def address_file(temp_dir: Path) -> Path:
+    """Ray writes its address here once a node is up."""
+    return temp_dir / "ray_current_cluster"
+
+
+def remove_sessions(temp_dir: Path) -> None:
+    """Remove what earlier runs left behind; only for the holder of the directory."""
+    address_file(temp_dir).unlink(missing_ok=True)
+    for session in temp_dir.glob("session_*"):
+        if session.is_symlink():
+            session.unlink()
+        else:
+            shutil.rmtree(session, ignore_errors=True)
+
+
+def prune_logs(temp_dir: Path) -> None:
+    """Remove the logs of processes that have ended: each actor leaves five files."""
+    for log in temp_dir.glob("session_*/logs/**/*.*"):
+        pid = _PID.search(log.name)
+        if pid and not os.path.exists(f"/proc/{pid[1]}"):
+            log.unlink(missing_ok=True)
+
+
+def ensure_token(path: Path) -> None:
+    """Make the file that holds the cluster's access token, readable to this user alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+
+
+def tail(path: Path) -> str:
+    """The end of a log, for a message."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes()[-TAIL_BYTES:].decode(errors="replace").strip()
+    return ""

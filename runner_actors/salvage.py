@@ -1,0 +1,227 @@
+"""Brings home what a dead actor left on this node: the rest of the log, and how it ended.
+
+The shim outlives its actor just long enough to end the process tree, and its spool says how far
+everything came. Salvage waits for the shim, uploads what is left, and concludes the deployment
+under its own lease, if that still stands: as usual when the last command ended by itself, as
+`runner_lost` when the operation was cut. When the operation never began, it concludes nothing:
+the control plane may queue the deployment again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runner_actors.attempt import Failure
+from runner_actors.contract import Grant, StepEnded, StepStarted
+from runner_actors.control_plane_client import ControlPlaneClient, HeldLease, LeaseLost
+from runner_actors.deployment import end_orphans
+from runner_actors.job import LOST, Circumstances, Outcome, conclude, plan
+from runner_actors.log_store import LogStore
+from runner_actors.outbox import EventLog, Outbox
+from runner_actors.reporter import Reporter
+from runner_actors.reports import RunReport
+from runner_actors.settings import RunnerSettings
+from runner_actors.shim_client import Exit
+from runner_actors.spool import (
+    EVENTS,
+    GRANT,
+    LOCK,
+    OUT,
+    RUNS,
+    SpoolReader,
+    SpoolWriter,
+    read_json_lines,
+    spool_directory,
+    try_lock,
+)
+from runner_actors.steps.operate import failure_of_exit, step_name
+from runner_actors.unseal import CannotUnseal, Unsealer, runner_token
+
+_TAIL_BYTES = 4096
+_LOOK_SECONDS = 0.05
+
+log = logging.getLogger("slipway.runner")
+
+
+class Salvage:
+    """One spool of a deployment that this actor does not run."""
+
+    def __init__(
+        self,
+        settings: RunnerSettings,
+        client: ControlPlaneClient,
+        store: LogStore,
+        deployment_id: str,
+        generation: int,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._store = store
+        self._report = RunReport(
+            deployment_id=deployment_id, generation=generation, ended="nothing"
+        )
+        self._directory = spool_directory(settings.work_dir, deployment_id, generation)
+
+    async def run(self) -> RunReport:
+        """Wait for the tree to be gone, then bring home what there is."""
+        if self._spooled_grant() is None:
+            return self._report
+        lock = await self._wait_for_the_shim()
+        if lock is None:
+            return self._report
+        try:
+            grant = self._spooled_grant()
+            if grant is None:
+                return self._report  # its actor was alive after all, and has concluded it
+            await end_orphans(grant)
+            await self._bring_home(grant)
+        finally:
+            os.close(lock)
+        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        return self._report
+
+    def _spooled_grant(self) -> Grant | None:
+        try:
+            return msgspec.json.decode(Path(self._directory, GRANT).read_bytes(), type=Grant)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    async def _wait_for_the_shim(self) -> int | None:
+        """Its lease ends, and with it the shim and everything below, so this wait is short.
+
+        None when the spool goes away meanwhile.
+        """
+        while True:
+            try:
+                lock = try_lock(os.path.join(self._directory, LOCK))
+            except FileNotFoundError:
+                return None
+            if lock is not None:
+                return lock
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _bring_home(self, grant: Grant) -> None:
+        try:
+            unsealer = Unsealer.from_file(self._settings.pool_key_path, grant.stack_id)
+            lease = HeldLease(self._client, grant, runner_token(grant, unsealer))
+        except CannotUnseal as problem:
+            self._report.ended, self._report.message = "refused", str(problem)
+            return
+        self._report.reason = "runner_lost"
+        story = _Story(grant, read_json_lines(os.path.join(self._directory, RUNS)))
+        if not story.operated:
+            self._report.ended = "not_started"
+            return
+        self._report.ended = "lease_lost"
+        events = EventLog.at(os.path.join(self._directory, EVENTS))
+        try:
+            await events.lock()
+            await self._tell(grant, story, lease, events)
+        except LeaseLost as problem:
+            log.warning("deployment %s: %s", grant.deployment_id, problem)
+        finally:
+            events.close()
+
+    async def _tell(self, grant: Grant, story: _Story, lease: HeldLease, events: EventLog) -> None:
+        """Send what the dead actor did not, and conclude. Raises LeaseLost."""
+        acknowledged = await lease.renew()
+        damaged = acknowledged > len(events.events)
+        outcome = self._outcome(grant, story, lease.cancelled_by)
+        whole = story.settled == self._length() and not damaged
+        length = self._add_last_line(story, outcome)
+        if damaged:
+            events.restart(acknowledged)
+        reporter = Reporter(grant, lease, self._store, events, SpoolReader(self._directory))
+        reporter.outbox.skip(acknowledged)
+        if damaged:
+            reporter.sink.give_up(length)
+        else:
+            _complete_steps(story, events, reporter.outbox)
+        reporter.start()
+        try:
+            number = story.steps[-1]["number"]
+            reporter.announcer.add(
+                length,
+                StepEnded,
+                step=number,
+                succeeded=outcome.succeeded,
+                message=outcome.message,
+            )
+            self._report.log_complete = await reporter.conclude(outcome, whole)
+        finally:
+            await reporter.close()
+        self._report.ended = "concluded"
+        self._report.reason, self._report.message = outcome.reason, outcome.message
+
+    def _outcome(self, grant: Grant, story: _Story, cancelled_by: str) -> Outcome:
+        with open(os.path.join(self._directory, OUT), "rb") as file:
+            file.seek(max(0, self._length() - _TAIL_BYTES))
+            failure = story.failure(file.read().decode(errors="replace"))
+        circumstances = Circumstances(cancelled_by, self._settings.output_bytes_max)
+        return conclude(grant, failure, circumstances)
+
+    def _add_last_line(self, story: _Story, outcome: Outcome) -> int:
+        """What the shim would have been told to write; gives the output's whole length."""
+        if not outcome.succeeded and not outcome.said:
+            writer = SpoolWriter(self._directory, 0)
+            writer.step = story.steps[-1]["number"]
+            writer.append_line(f"error: {outcome.message}".encode())
+            writer.settle()
+        return self._length()
+
+    def _length(self) -> int:
+        return os.stat(os.path.join(self._directory, OUT)).st_size
+
+
+class _Story:
+    """What the spool's records tell of a deployment."""
+
+    def __init__(self, grant: Grant, runs: list[dict[str, Any]]) -> None:
+        names = [step.name for step in plan(grant)]
+        self._last_step = len(names) - 1
+        self._operation = step_name(grant.operation)
+        operation = names.index(self._operation)
+        self.steps = [each["step"] for each in runs if "step" in each]
+        self.settled = next((each["settled"]["total"] for each in runs if "settled" in each), None)
+        exits = {each["exited"]["id"]: each["exited"] for each in runs if "exited" in each}
+        started = [each["started"] for each in runs if "started" in each]
+        after = [each for each in started if each["step"] >= operation]
+        self.operated = bool(after)
+        self._command = after[-1] if after else {}
+        self._exit = exits.get(self._command.get("id"))
+
+    def failure(self, tail: str) -> Failure | None:
+        """How the last command ended, and whether it was the last that was wanted."""
+        name = self._operation
+        if self._exit is None or (self._exit["stopped"] in LOST and self._exit["code"] != 0):
+            return Failure(
+                "runner_lost",
+                f"The runner was lost while {name} ran. Resources may have been changed: "
+                "look at the stack, for example with a refresh, before you deploy again.",
+            )
+        ended = Exit(**{key: self._exit[key] for key in ("code", "signal", "stopped", "problem")})
+        if not ended.succeeded:
+            stop = ended.stopped
+            return Failure(stop) if stop else failure_of_exit(ended, tail, name)
+        if self._command["step"] < self._last_step:
+            message = f"{name} has succeeded, but the runner was lost before what was to follow."
+            return Failure("runner_lost", message)
+        return None
+
+
+def _complete_steps(story: _Story, events: EventLog, outbox: Outbox) -> None:
+    """Steps that the dead actor had no time to tell of; the last one's end comes later."""
+    begun = {event.step for event in events.events if isinstance(event, StepStarted)}
+    over = {event.step for event in events.events if isinstance(event, StepEnded)}
+    for step in story.steps:
+        if step["number"] not in begun:
+            outbox.add(StepStarted, step=step["number"], name=step["name"])
+        if step is not story.steps[-1] and step["number"] not in over:
+            outbox.add(StepEnded, step=step["number"], succeeded=True)

@@ -1,0 +1,79 @@
+"""The operation itself: one start of the Pulumi CLI, nothing before and nothing after it."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+from runner_actors.attempt import Attempt, Failure, Tools, stopped
+from runner_actors.contract import Operation
+from runner_actors.shim_client import Command, Exit
+
+_COMMANDS: dict[Operation, list[str]] = {
+    "update": ["up", "--yes", "--skip-preview"],
+    "preview": ["preview"],
+    "refresh": ["refresh", "--yes", "--skip-preview"],
+    "destroy": ["destroy", "--yes", "--skip-preview"],
+    "detect-drift": ["refresh", "--preview-only", "--expect-no-changes"],
+    "remediate-drift": ["up", "--refresh", "--yes", "--skip-preview"],
+}
+_NAMES: dict[Operation, str] = {
+    "detect-drift": "pulumi refresh --preview-only",
+    "remediate-drift": "pulumi up --refresh",
+}
+"""Of these two the CLI that follows a deployment must not see the name `pulumi <operation>`."""
+REMOVE_STACK = "pulumi stack rm"
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+_ERROR = re.compile(r"^\s*error:\s*(.+)$", re.M)
+
+
+def step_name(operation: Operation) -> str:
+    """The name of the operation's step; clients look for `pulumi <operation>`."""
+    return _NAMES.get(operation, f"pulumi {operation}")
+
+
+async def operate(attempt: Attempt, tools: Tools) -> Failure | None:
+    """Run the operation. If it ended well it has succeeded, even when a cancel came meanwhile."""
+    attempt.operating = True
+    ended = await _pulumi(attempt, tools, *_COMMANDS[attempt.grant.operation])
+    return _failure(ended, step_name(attempt.grant.operation))
+
+
+async def remove_stack(attempt: Attempt, tools: Tools) -> Failure | None:
+    """After a destroy: remove the empty stack, as the deployment was asked to."""
+    ended = await _pulumi(attempt, tools, "stack", "rm", "--yes", "--preserve-config")
+    return _failure(ended, REMOVE_STACK)
+
+
+async def _pulumi(attempt: Attempt, tools: Tools, *arguments: str) -> Exit:
+    options = ("--non-interactive", "--color", "always", "--stack", attempt.grant.stack_path)
+    command = Command(
+        argv=["pulumi", *arguments, *options],
+        cwd=attempt.directory,
+        env=attempt.environment,
+        durable=True,
+    )
+    return await tools.run(command, attempt.grant.timeout_seconds)
+
+
+def _failure(ended: Exit, name: str) -> Failure | None:
+    if ended.succeeded:
+        return None
+    return stopped(ended) or failure_of_exit(ended, ended.tail, name)
+
+
+def failure_of_exit(ended: Exit, tail: str, name: str) -> Failure:
+    """What it means that the CLI ended badly by itself."""
+    if ended.problem:
+        return Failure("internal", f"The Pulumi CLI could not be started: {ended.problem}")
+    if ended.signal == signal.SIGKILL:
+        message = f"{name} was killed, most likely because the runner's memory ran out."
+        return Failure("out_of_memory", message)
+    if ended.signal is not None:
+        signal_name = signal.Signals(ended.signal).name
+        return Failure("cli_exit", f"{name} was ended by {signal_name}.")
+    errors = _ERROR.findall(_COLOR.sub("", tail))
+    why = f": {errors[-1].strip()}" if errors else "; the log says why."
+    return Failure(
+        "cli_exit", f"{name} failed (exit code {ended.code}){why}", ended.code, said=True
+    )

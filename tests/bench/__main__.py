@@ -1,0 +1,74 @@
+"""Measure figures and print them beside their yardsticks: `python -m tests.bench [a b c d e f]`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from tests.bench import deployment, first_line, latency, memory, queue, report, state
+from tests.bench.report import Section
+
+FIGURES: dict[str, Callable[[Path], Section]] = {
+    "a": latency.measure,
+    "b": deployment.measure,
+    "c": queue.measure,
+    "d": state.measure,
+    "e": memory.measure,
+    "f": first_line.measure,
+}
+
+
+def main() -> int:
+    """The exit status is 1 when a figure could not be measured, 130 after Ctrl-C."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    sections: list[Section] = []
+    failed: list[str] = []
+    status = 0
+    try:
+        for letter in _wanted():
+            try:
+                sections.append(_measure(letter))
+            except Exception:
+                traceback.print_exc()
+                failed.append(letter)
+    except KeyboardInterrupt:
+        report.say("interrupted")
+        status = 130
+    if sections:
+        print(report.table(sections))
+        report.save(sections)
+    for letter in failed:
+        print(f"({letter}) could not be measured; the reason is above", file=sys.stderr)
+    return status or int(bool(failed))
+
+
+def _wanted() -> list[str]:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("figures", nargs="*", metavar="figure", help=f"of {', '.join(FIGURES)}")
+    wanted = parser.parse_args().figures
+    if unknown := [letter for letter in wanted if letter not in FIGURES]:
+        parser.error(f"there is no figure {unknown[0]!r}")
+    return wanted or list(FIGURES)
+
+
+def _measure(letter: str) -> Section:
+    """In a directory of its own, which is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as root:
+        before = report.load()
+        section = FIGURES[letter](Path(root))
+        section.load = (before, report.load())
+    return section
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

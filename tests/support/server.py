@@ -1,0 +1,59 @@
+"""The real application behind a real port, in a thread of the test's process; no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from control_plane.app import create_app
+from control_plane.services import identity
+from control_plane.services.world import World
+from tests.support.app import ADMIN, TOKEN
+from tests.support.waiting import wait_for
+from tests.support.world import make_world
+
+
+@dataclass
+class Server:
+    """A running server, and the world behind it."""
+
+    url: str
+    world: World
+
+
+@contextmanager
+def serving(tmp_path: Path, **settings: dict[str, object]) -> Iterator[Server]:
+    """A server on a free port whose user `ada` has the tests' token."""
+    world = make_world(tmp_path, config=settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(world),
+            host="127.0.0.1",
+            port=0,
+            http="httptools",
+            log_level="warning",
+            lifespan="on",
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+    async def run() -> None:
+        await identity.bootstrap(world, ADMIN, TOKEN)
+        await server.serve()
+        await world.database.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    try:
+        wait_for(lambda: server.started or not thread.is_alive(), "the server has started")
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Server(f"http://127.0.0.1:{port}", world)
+    finally:
+        server.should_exit = True
+        thread.join()
