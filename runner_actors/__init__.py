@@ -1,1 +1,1 @@
-"""What is installed on Ray nodes: the gateway, the stack actors and the shim they run the CLI under."""
+"""What is installed on Ray nodes: the gateway, the stack actors, and the shim under them."""

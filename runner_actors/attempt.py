@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from runner_actors.contract import Grant
 from runner_actors.shim_client import Command, Exit, ShimClient
@@ -68,6 +70,11 @@ class Attempt:
     operating: bool = False
     """The operation's command has been started, so the infrastructure may have changed."""
 
+    def use_backend(self, url: str) -> None:
+        """Let the CLI reach the control plane at this address."""
+        self.grant = msgspec.structs.replace(self.grant, api_url=url)
+        self.environment["PULUMI_BACKEND_URL"] = url
+
     @property
     def directory(self) -> str:
         """Where the program's commands run."""
@@ -80,6 +87,8 @@ class Tools:
 
     shim: ShimClient
     allow_local_sources: bool
+    backend_url: Callable[[], Awaitable[str]]
+    """Where the deployment's CLI reaches the control plane."""
     on_source: Callable[[Source], None] = field(default=lambda source: None)
 
     async def run(self, command: Command, seconds: float) -> Exit:

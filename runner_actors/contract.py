@@ -283,7 +283,7 @@ class LogSegment(Event, tag="log-segment", kw_only=True):
     length: int
     line_breaks: int
     marks: list[tuple[int, int]] = []
-    """(offset in the segment, Unix milliseconds) pairs: when the bytes from there on were written."""
+    """(offset in the segment, Unix milliseconds): when the bytes from there on were written."""
 
 
 class LogEnded(Event, tag="log-ended", kw_only=True):

@@ -23,6 +23,7 @@ from runner_actors.attempt import Attempt, Failure, Source, Tools
 from runner_actors.contract import CancelMode, Grant, SourceResolved, StepStarted
 from runner_actors.control_plane_client import ControlPlaneClient, HeldLease, LeaseLost
 from runner_actors.environment import machine_environment
+from runner_actors.event_guard import Orders, start_guard
 from runner_actors.job import FIRST_STEP, Circumstances, Outcome, conclude, perform
 from runner_actors.log_store import LogStore
 from runner_actors.outbox import EventLog
@@ -32,7 +33,7 @@ from runner_actors.reports import RunReport
 from runner_actors.settings import RunnerSettings
 from runner_actors.shim import MARKER
 from runner_actors.shim_client import Begin, ShimClient, ShimGone, secret_text
-from runner_actors.spool import EVENTS, GRANT, SpoolReader, spool_directory
+from runner_actors.spool import EVENTS, GRANT, LOCK, SpoolReader, spool_directory
 from runner_actors.unseal import CannotUnseal, Secrets, Unsealer, open_secrets, runner_token
 from runner_actors.workspace import Workspace
 
@@ -165,12 +166,30 @@ class Deployment:
     async def _perform(self, secrets: Secrets) -> Failure | None:
         machine = machine_environment(self._settings.toolchain_dir, os.environ)
         attempt = Attempt(self._grant, self._workspace, secrets, machine)
-        tools = Tools(self._shim, self._settings.allow_local_sources, self._source_found)
+        backend = asyncio.ensure_future(self._backend_url(secrets))
+        tools = Tools(
+            self._shim,
+            self._settings.allow_local_sources,
+            lambda: backend,
+            self._source_found,
+        )
         try:
             await perform(attempt, tools, self._steps)
         finally:
             self._operating = attempt.operating
+            backend.cancel()
         return attempt.failure
+
+    async def _backend_url(self, secrets: Secrets) -> str:
+        """The control plane's address, or that of a guard who keeps secrets out of events."""
+        if not secrets.of_user:
+            return self._grant.api_url
+        orders = Orders(
+            target_url=self._grant.api_url,
+            secrets=secrets.hidden,
+            spool_lock=os.path.join(self._directory, LOCK),
+        )
+        return await start_guard(orders)
 
     def _source_found(self, source: Source) -> None:
         self._reporter.outbox.add(

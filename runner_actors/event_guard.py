@@ -11,16 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gzip
+import os
 import re
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import h11
-import httpx
-import msgspec
+# As in control_plane_client.py: httpx would import a command line of its own.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
-from runner_actors.redact import Redactor
+import h11  # noqa: E402
+import httpx  # noqa: E402
+import msgspec  # noqa: E402
+
+from runner_actors.redact import Redactor  # noqa: E402
 
 REDACTED = re.compile(
     r"/api/stacks/[^/]+/[^/]+/[^/]+/(\w+/[^/]+/events/batch|update|preview|refresh|destroy)$"
@@ -30,29 +39,109 @@ REDACTED = re.compile(
 ADDRESS_HEADER = "x-slipway-address"
 """Tells the control plane under which address the CLI knows it: state names that address."""
 
+START_SECONDS_MAX = 30.0
+ANSWER_SECONDS_MAX = 300.0
+"""Longer than the CLI itself waits for any answer."""
 CHUNK_BYTES = 64 * 1024
 BODY_BYTES_MAX = 512 * 1024 * 1024
 _HOP_BY_HOP = {b"host", b"connection", b"transfer-encoding", b"content-length", b"keep-alive"}
 
 
 @contextlib.asynccontextmanager
-async def guard(target_url: str, redactor: Redactor) -> AsyncIterator[str]:
+async def guard(
+    target_url: str, redactor: Redactor, listener: socket.socket | None = None
+) -> AsyncIterator[str]:
     """Serve on a free port of loopback; gives the address for the CLI, without a trailing slash."""
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
-    async with httpx.AsyncClient(base_url=target_url, timeout=None, limits=limits) as client:  # noqa: S113 - the CLI has timeouts of its own
-        relay = _Relay(client, redactor)
-        server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=4.0)
+    verify = not target_url.startswith("http://")
+    async with httpx.AsyncClient(
+        base_url=target_url,
+        timeout=ANSWER_SECONDS_MAX,
+        limits=limits,
+        verify=verify,
+        trust_env=False,
+    ) as client:
+        listener = listener or _listener()
+        relay = _Relay(client, redactor, _address(listener))
+        server = await asyncio.start_server(relay.serve, sock=listener)
         try:
-            relay.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             yield relay.address
         finally:
             server.close()
             relay.close()
 
 
+def _listener() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def _address(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+class Orders(msgspec.Struct, kw_only=True):
+    """What a guard is told on its standard input: one line of JSON."""
+
+    target_url: str
+    secrets: list[bytes]
+    spool_lock: str
+    """Held by the shim: once it can be had, the deployment's processes are gone."""
+
+
+async def start_guard(orders: Orders) -> str:
+    """Start a guard as a process of its own; gives its address. Raises OSError.
+
+    It must outlive the actor: when that is killed, the CLI is interrupted and saves its state, and
+    needs its way to the control plane for it. So it leaves this process's tree, as the shim does.
+    """
+    try:
+        # In a thread: the event loop of a Ray actor is not the main thread's, and cannot wait for
+        # processes.
+        started = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", __name__],
+            input=msgspec.json.encode(orders) + b"\n",
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=START_SECONDS_MAX,
+        )
+    except subprocess.SubprocessError as problem:
+        raise OSError(f"the guard over engine events could not be started: {problem}") from None
+    return started.stdout.decode().strip()
+
+
+def main() -> None:
+    """Take orders, listen, tell the address, and go on alone until the deployment is over."""
+    orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
+    listener = _listener()
+    sys.stdout.write(_address(listener))
+    sys.stdout.flush()
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    asyncio.run(_until_over(orders, listener))
+
+
+async def _until_over(orders: Orders, listener: socket.socket) -> None:
+    async with guard(orders.target_url, Redactor(orders.secrets), listener):
+        over = asyncio.get_running_loop().create_future()
+        waiting = threading.Thread(target=_wait, args=(orders.spool_lock, over), daemon=True)
+        waiting.start()
+        await over
+
+
+def _wait(lock: str, over: asyncio.Future[None]) -> None:
+    with contextlib.suppress(OSError), open(lock, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+    over.get_loop().call_soon_threadsafe(over.set_result, None)
+
+
 class _Relay:
-    def __init__(self, client: httpx.AsyncClient, redactor: Redactor) -> None:
-        self.address = ""
+    def __init__(self, client: httpx.AsyncClient, redactor: Redactor, address: str) -> None:
+        self.address = address
         self._client = client
         self._redactor = redactor
         self._connections: set[asyncio.StreamWriter] = set()
@@ -177,3 +266,7 @@ class _Connection:
     def next_cycle(self) -> None:
         """Make ready for the connection's next request."""
         self._h11.start_next_cycle()
+
+
+if __name__ == "__main__":
+    main()

@@ -78,6 +78,9 @@ async def perform(attempt: Attempt, tools: Tools, record: StepRecord) -> None:
     for number, step in enumerate(plan(attempt.grant)):
         await record.began(number, step.name)
         attempt.failure = await step.run(attempt, tools)
+        if number == 0 and not attempt.failure:
+            # Known only now, because it may take as long to find out as the source to come.
+            attempt.use_backend(await tools.backend_url())
         record.ended()
         if attempt.failure:
             return

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from runner_actors import ray_files
-from runner_actors.process_tree import descendants, end_descendants, send
+from runner_actors.process_tree import descendants, end_descendants, marked, send
 
 SPARE_WORKERS = 2
 """Processes that Ray starts ahead of need; what it thinks are CPUs (our actors ask for none)."""
@@ -40,6 +40,8 @@ PRELOADED = (
     "ray._private.arrow_serialization",
     "pydantic.v1",
 )
+MARKER = "SLIPWAY_LOCAL_RAY"
+"""In the environment of all processes of Ray: its directory, to find those that outlived a kill."""
 _WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -119,6 +121,7 @@ class LocalRay:
     def run(self) -> int:
         """Start, watch and end Ray; gives this program's exit code."""
         self._temp_dir.mkdir(exist_ok=True)
+        send(marked(MARKER, self._settings.ray_dir), signal.SIGKILL)
         ray_files.remove_sessions(self._temp_dir)
         ray_files.ensure_token(Path(self._settings.token_path))
         self._ray = self._start()
@@ -242,6 +245,7 @@ def ray_environment(settings: LocalRaySettings, inherited: Mapping[str, str]) ->
         if not name.startswith(("SLIPWAY_", "RAY_"))
     }
     return kept | {
+        MARKER: settings.ray_dir,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": settings.token_path,
         # Without it Ray replaces a loopback address by the machine's own and listens to everybody.
@@ -267,9 +271,13 @@ def adjust(ray_params: Any, head: bool) -> None:
 
 
 def _be_an_ordinary_child() -> None:
-    """Undo in the child what is particular to this process; it ends when this process is killed."""
+    """Undo in the child what is particular to this process.
+
+    When this process is killed Ray is asked to end, which takes it some seconds: killed itself, it
+    would leave workers behind that have just been started.
+    """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def _session(pid: int) -> int | None:

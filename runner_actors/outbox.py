@@ -77,7 +77,9 @@ class EventLog:
 
     def close(self) -> None:
         """Let the next writer in."""
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _load(self) -> None:
         """All whole lines; a torn one at the end, from a writer that was killed, is cut off."""

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from runner_actors.announcer import Announcer
-from runner_actors.contract import Concluded, Grant, LogEnded, LogSegment
+from runner_actors.contract import Concluded, Event, Grant, LogEnded, LogSegment
 from runner_actors.control_plane_client import HeldLease, LeaseLost
 from runner_actors.job import Outcome
 from runner_actors.log_sink import LogSink, Segment, SpoolDamaged
@@ -79,22 +79,27 @@ class Reporter:
         self._events.close()
 
     async def _conclude(self, outcome: Outcome, log_complete: bool) -> bool:
+        """What an earlier actor has already put down, only sent by nobody, is not told twice."""
         self.sink.close()
         log_complete = await self._uploaded() and log_complete
         await self.announcer.told()
-        if log_complete:
+        if log_complete and not self._has(LogEnded):
             self.outbox.add(LogEnded, length=self.sink.length, segments=self.sink.segments)
         # The lease ends with the conclusion: a renewal that crosses it would find it lost.
         self._watching.cancel()
-        self.outbox.add(
-            Concluded,
-            succeeded=outcome.succeeded,
-            reason=outcome.reason,
-            message=outcome.message[:_MESSAGE_CHARACTERS_MAX],
-            exit_code=outcome.exit_code,
-        )
+        if not self._has(Concluded):
+            self.outbox.add(
+                Concluded,
+                succeeded=outcome.succeeded,
+                reason=outcome.reason,
+                message=outcome.message[:_MESSAGE_CHARACTERS_MAX],
+                exit_code=outcome.exit_code,
+            )
         await self.outbox.drained()
         return log_complete
+
+    def _has(self, kind: type[Event]) -> bool:
+        return any(isinstance(event, kind) for event in self._events.events[-2:])
 
     async def _uploaded(self) -> bool:
         """Wait for the rest of the log; not for ever, and not against a cancel that says `now`."""

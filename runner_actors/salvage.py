@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from runner_actors.attempt import Failure
-from runner_actors.contract import Grant, StepEnded, StepStarted
+from runner_actors.contract import Event, Grant, LogEnded, StepEnded, StepStarted
 from runner_actors.control_plane_client import ControlPlaneClient, HeldLease, LeaseLost
 from runner_actors.deployment import end_orphans
 from runner_actors.job import LOST, Circumstances, Outcome, conclude, plan
@@ -70,21 +70,22 @@ class Salvage:
         self._directory = spool_directory(settings.work_dir, deployment_id, generation)
 
     async def run(self) -> RunReport:
-        """Wait for the tree to be gone, then bring home what there is."""
-        if self._spooled_grant() is None:
-            return self._report
-        lock = await self._wait_for_the_shim()
-        if lock is None:
+        """Wait for the actor and its tree to be gone, then bring home what there is."""
+        grant = self._spooled_grant()
+        if grant is None:
             return self._report
         try:
-            grant = self._spooled_grant()
-            if grant is None:
-                return self._report  # its actor was alive after all, and has concluded it
-            await end_orphans(grant)
-            await self._bring_home(grant)
+            events = EventLog.at(os.path.join(self._directory, EVENTS))
+        except FileNotFoundError:
+            return self._report
+        try:
+            await events.lock()
+            if self._spooled_grant():  # else its actor was alive after all, and has concluded it
+                await self._bring_home(grant, events)
         finally:
-            os.close(lock)
-        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+            events.close()
+        if self._report.ended not in ("nothing", "refused"):
+            await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
         return self._report
 
     def _spooled_grant(self) -> Grant | None:
@@ -93,41 +94,39 @@ class Salvage:
         except (OSError, msgspec.DecodeError):
             return None
 
-    async def _wait_for_the_shim(self) -> int | None:
-        """Its lease ends, and with it the shim and everything below, so this wait is short.
-
-        None when the spool goes away meanwhile.
-        """
-        while True:
-            try:
-                lock = try_lock(os.path.join(self._directory, LOCK))
-            except FileNotFoundError:
-                return None
-            if lock is not None:
-                return lock
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _bring_home(self, grant: Grant) -> None:
+    async def _bring_home(self, grant: Grant, events: EventLog) -> None:
         try:
             unsealer = Unsealer.from_file(self._settings.pool_key_path, grant.stack_id)
             lease = HeldLease(self._client, grant, runner_token(grant, unsealer))
         except CannotUnseal as problem:
             self._report.ended, self._report.message = "refused", str(problem)
             return
-        self._report.reason = "runner_lost"
-        story = _Story(grant, read_json_lines(os.path.join(self._directory, RUNS)))
-        if not story.operated:
-            self._report.ended = "not_started"
-            return
-        self._report.ended = "lease_lost"
-        events = EventLog.at(os.path.join(self._directory, EVENTS))
+        self._report.ended, self._report.reason = "lease_lost", "runner_lost"
+        lock = await self._wait_for_the_shim(lease)
         try:
-            await events.lock()
-            await self._tell(grant, story, lease, events)
+            await end_orphans(grant)
+            story = _Story(grant, read_json_lines(os.path.join(self._directory, RUNS)))
+            if story.operated:
+                await self._tell(grant, story, lease, events)
+            else:
+                self._report.ended = "not_started"
         except LeaseLost as problem:
             log.warning("deployment %s: %s", grant.deployment_id, problem)
         finally:
-            events.close()
+            os.close(lock)
+
+    async def _wait_for_the_shim(self, lease: HeldLease) -> int:
+        """Its own deadline does not move any more, so the wait is short; the lease is kept."""
+        watching = asyncio.create_task(lease.watch())
+        try:
+            while True:
+                lock = try_lock(os.path.join(self._directory, LOCK))
+                if lock is not None:
+                    return lock
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
     async def _tell(self, grant: Grant, story: _Story, lease: HeldLease, events: EventLog) -> None:
         """Send what the dead actor did not, and conclude. Raises LeaseLost."""
@@ -135,25 +134,21 @@ class Salvage:
         damaged = acknowledged > len(events.events)
         outcome = self._outcome(grant, story, lease.cancelled_by)
         whole = story.settled == self._length() and not damaged
-        length = self._add_last_line(story, outcome)
+        length = self._add_last_line(story, outcome, events)
         if damaged:
             events.restart(acknowledged)
         reporter = Reporter(grant, lease, self._store, events, SpoolReader(self._directory))
         reporter.outbox.skip(acknowledged)
         if damaged:
             reporter.sink.give_up(length)
-        else:
+        elif not _told(LogEnded, events):
             _complete_steps(story, events, reporter.outbox)
         reporter.start()
         try:
-            number = story.steps[-1]["number"]
-            reporter.announcer.add(
-                length,
-                StepEnded,
-                step=number,
-                succeeded=outcome.succeeded,
-                message=outcome.message,
-            )
+            if not _told(LogEnded, events):
+                number, message = story.steps[-1]["number"], outcome.message
+                how = {"succeeded": outcome.succeeded, "message": message}
+                reporter.announcer.add(length, StepEnded, None, step=number, **how)
             self._report.log_complete = await reporter.conclude(outcome, whole)
         finally:
             await reporter.close()
@@ -167,9 +162,9 @@ class Salvage:
         circumstances = Circumstances(cancelled_by, self._settings.output_bytes_max)
         return conclude(grant, failure, circumstances)
 
-    def _add_last_line(self, story: _Story, outcome: Outcome) -> int:
+    def _add_last_line(self, story: _Story, outcome: Outcome, events: EventLog) -> int:
         """What the shim would have been told to write; gives the output's whole length."""
-        if not outcome.succeeded and not outcome.said:
+        if not outcome.succeeded and not outcome.said and not _told(LogEnded, events):
             writer = SpoolWriter(self._directory, 0)
             writer.step = story.steps[-1]["number"]
             writer.append_line(f"error: {outcome.message}".encode())
@@ -214,6 +209,10 @@ class _Story:
             message = f"{name} has succeeded, but the runner was lost before what was to follow."
             return Failure("runner_lost", message)
         return None
+
+
+def _told(kind: type[Event], events: EventLog) -> bool:
+    return any(isinstance(event, kind) for event in events.events)
 
 
 def _complete_steps(story: _Story, events: EventLog, outbox: Outbox) -> None:

@@ -82,6 +82,11 @@ class Secrets:
     hidden: list[bytes]
     """What must not appear in the log."""
 
+    @property
+    def of_user(self) -> bool:
+        """Whether there are others than the deployment's own token."""
+        return len(self.hidden) > 1
+
 
 def runner_token(grant: Grant, unsealer: Unsealer) -> str:
     """The token that events are posted with. Raises CannotUnseal."""

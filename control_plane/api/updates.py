@@ -1,4 +1,4 @@
-"""Updates as the engine makes them, and the history that they leave.
+"""Updates as the engine makes them.
 
 The CLI calls `S/update/{id}/…` whatever the update's kind is; other clients name the kind.
 """
@@ -12,7 +12,7 @@ from litestar import Request, get, patch, post
 from litestar.params import Parameter
 from msgspec import UNSET, Raw, UnsetType
 
-from control_plane.api import body, paging
+from control_plane.api import body, paging, update_history
 from control_plane.api.stack_path import under_stack
 from control_plane.domain import checkpoint, update
 from control_plane.domain.checkpoint import Span
@@ -20,7 +20,8 @@ from control_plane.domain.engine_events import Filter
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
 from control_plane.errors import BadRequest
-from control_plane.services import history, state, update_events, updates
+from control_plane.services import state, update_events, updates
+from control_plane.services.history import seconds
 from control_plane.services.update_lease import Lease
 from control_plane.services.world import World
 
@@ -138,7 +139,7 @@ async def start_update(
     return UpdateStarted(
         version=started.version,
         token=started.token,
-        token_expiration=history.seconds(started.expires_at),
+        token_expiration=seconds(started.expires_at),
         journal_version=started.journal_version,
     )
 
@@ -191,7 +192,7 @@ async def renew_lease(
     if not 0 <= asked.duration <= LEASE_SECONDS_MAX:
         raise BadRequest(detail=f"'duration' must be 0 to {LEASE_SECONDS_MAX} seconds.")
     until = await updates.renew(world, Lease(name, update_id, update_token))
-    return Renewed(token=update_token, token_expiration=history.seconds(until))
+    return Renewed(token=update_token, token_expiration=seconds(until))
 
 
 class Completion(msgspec.Struct, kw_only=True):
@@ -384,104 +385,6 @@ async def append_journal(
     await state.append_journal(world, Lease(name, update_id, update_token), batch.entries)
 
 
-class History(msgspec.Struct, rename="camel", kw_only=True):
-    """A page of a stack's history, newest first."""
-
-    updates: list[Any]
-    items_per_page: int
-    total: int
-
-
-PageNumber = Annotated[int, Parameter(query="page", ge=0)]
-PageSize = Annotated[int, Parameter(query="pageSize", ge=0)]
-
-
-@get("/updates")
-async def list_updates(
-    world: World,
-    principal: Principal,
-    name: StackName,
-    page: PageNumber = 1,
-    page_size: PageSize = 0,
-    output_type: Annotated[str | None, Parameter(query="output-type")] = None,
-) -> History:
-    """The stack's history without previews. An output type asks for the richer form."""
-    found = await history.page(world, principal, name, page, page_size)
-    rows: list[Any] = found.updates if output_type else history.infos(found.updates)
-    return History(updates=rows, items_per_page=found.items, total=found.total)
-
-
-@get("/updates/latest")
-async def latest_update(world: World, principal: Principal, name: StackName) -> history.Update:
-    """The stack's latest update."""
-    return await history.of_version(world, principal, name, None)
-
-
-@get("/updates/{version:int}")
-async def update_of_version(
-    world: World, principal: Principal, name: StackName, version: int
-) -> history.Update:
-    """The update of a number."""
-    return await history.of_version(world, principal, name, version)
-
-
-@get("/updates/{version:int}/summary")
-async def update_summary(
-    world: World, principal: Principal, name: StackName, version: int
-) -> history.Summary:
-    """How the update of a number went."""
-    return history.summary(await history.of_version(world, principal, name, version))
-
-
-@get("/updates/latest/previews")
-async def latest_previews(
-    world: World,
-    principal: Principal,
-    name: StackName,
-    page: PageNumber = 1,
-    page_size: PageSize = 0,
-    asc: bool = False,
-) -> History:
-    """The stack's newest previews."""
-    found = await history.previews(
-        world, principal, name, None, number=page, size=page_size, ascending=asc
-    )
-    return History(updates=found.updates, items_per_page=found.items, total=found.total)
-
-
-@get("/updates/{version:int}/previews")
-async def previews_of_version(
-    world: World,
-    principal: Principal,
-    name: StackName,
-    version: int,
-    page: PageNumber = 1,
-    page_size: PageSize = 0,
-    asc: bool = False,
-) -> History:
-    """Previews that led to the update of a number."""
-    found = await history.previews(
-        world, principal, name, version, number=page, size=page_size, ascending=asc
-    )
-    return History(updates=found.updates, items_per_page=found.items, total=found.total)
-
-
-@get("/previews/{update_id:str}")
-async def get_preview(
-    world: World, principal: Principal, name: StackName, update_id: str
-) -> history.Update:
-    """One preview."""
-    return await history.preview(world, principal, name, update_id)
-
-
-@get("/previews/{update_id:str}/summary")
-async def preview_summary(
-    world: World, principal: Principal, name: StackName, update_id: str
-) -> history.Summary:
-    """How a preview went."""
-    return history.summary(await history.preview(world, principal, name, update_id))
-
-
 ROUTES: list[Any] = [
     under_stack(
         [
@@ -498,14 +401,7 @@ ROUTES: list[Any] = [
             save_verbatim,
             save_delta,
             append_journal,
-            list_updates,
-            latest_update,
-            update_of_version,
-            update_summary,
-            latest_previews,
-            previews_of_version,
-            get_preview,
-            preview_summary,
+            *update_history.HANDLERS,
         ]
     )
 ]

@@ -142,6 +142,7 @@ def _may_start(row: Row[Any], pool: Pool) -> bool:
     """Judged from the deployments themselves; a pointer only proposes."""
     return bool(
         row.status == Status.NOT_STARTED
+        and row.position == row.oldest_queued
         and row.pool_id == pool.id
         and row.stack_paused_at is None
         and row.organization_paused_at is None

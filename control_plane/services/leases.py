@@ -83,6 +83,7 @@ def _state(world: World, row: Any) -> LeaseState:
         lease_seconds=world.config.deployments.lease_seconds,
         cancel=row.cancel_mode,
         cancelled_by=row.cancelled_by or "",
+        acknowledged=row.last_event,
     )
 
 

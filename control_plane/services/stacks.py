@@ -165,7 +165,7 @@ async def create(
     if document is not None:
         key = await state_documents.keep(world, stack_id, "initial", 0, document)
     try:
-        async with world.database.transaction() as tx:
+        async with state_documents.provisional(world, key), world.database.transaction() as tx:
             organization = await access.organization(tx, principal, name.organization)
             await projects.ensure(tx, organization.id, name.project, world.now())
             await stacks.add(
@@ -231,7 +231,7 @@ async def rename(
     update_id = str(uuid.uuid4())
     key = await _renamed_document(world, before, update_id, new)
     try:
-        async with world.database.transaction() as tx:
+        async with state_documents.provisional(world, key), world.database.transaction() as tx:
             stack = await state_lock.locked(world, tx, principal, name)
             await _require_no_deployment(tx, stack)
             if stack.checkpoint_key != before.checkpoint_key:

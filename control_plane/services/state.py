@@ -97,7 +97,7 @@ async def import_(world: World, principal: Principal, name: StackName, document:
     await worked(len(document), _require_own_secrets, world, stack, document)
     update_id = str(uuid.uuid4())
     key = await state_documents.keep(world, stack.id, update_id, 0, document)
-    async with world.database.transaction() as tx:
+    async with state_documents.provisional(world, key), world.database.transaction() as tx:
         stack = await state_lock.locked(world, tx, principal, name)
         await record_whole(world, tx, principal, stack, update_id, Kind.IMPORT, key, resources)
     return update_id
@@ -111,9 +111,12 @@ async def _checked(document: bytes) -> int:
 
 
 def _require_own_secrets(world: World, stack: Row[Any], document: bytes) -> None:
+    found = list(checkpoint.ciphertexts(document))
+    if not found:
+        return
     cipher = stack_secrets.cipher_of(world, stack)
     try:
-        for ciphertext in checkpoint.ciphertexts(document):
+        for ciphertext in found:
             cipher.decrypt(stack_secrets.decode(ciphertext))
     except BadRequest:
         raise BadRequest(

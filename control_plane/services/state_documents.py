@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 import zstandard
+from sqlalchemy.exc import IntegrityError
 
 from control_plane.domain import checkpoint
+from control_plane.errors import Problem
 from control_plane.services.world import World
 
 P = ParamSpec("P")
@@ -44,6 +47,20 @@ async def keep(world: World, stack_id: str, update_id: str, number: int, documen
     key = f"states/{stack_id}/{update_id}/{number}-{digest}.zst"
     await world.objects.put(key, packed)
     return key
+
+
+@asynccontextmanager
+async def provisional(world: World, key: str | None) -> AsyncIterator[None]:
+    """Around the transaction that records a new document: when it refuses, the object goes too.
+
+    Only for keys that no repetition of the call could name as well.
+    """
+    try:
+        yield
+    except (Problem, IntegrityError):
+        if key is not None:
+            await world.objects.delete(key)
+        raise
 
 
 def _pack(document: bytes) -> tuple[str, bytes]:

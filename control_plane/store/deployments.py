@@ -98,7 +98,7 @@ async def change(tx: Transaction, position: int, **values: Any) -> None:
 async def renew_lease(
     tx: Transaction, deployment_id: str, digest: bytes, generation: int, now: int, until: int
 ) -> Row[Any] | None:
-    """Move a lease's end, if it is this one and still stands; returns the cancel request on it."""
+    """Move a lease's end, if it is this one and still stands; returns what its runner is told."""
     return await tx.first(
         _renew_lease,
         {
@@ -289,7 +289,7 @@ _renew_lease = (
         deployments.c.lease_expires_at > bindparam("moment"),
     )
     .values(lease_expires_at=bindparam("until"))
-    .returning(deployments.c.cancel_mode, deployments.c.cancelled_by)
+    .returning(deployments.c.cancel_mode, deployments.c.cancelled_by, deployments.c.last_event)
 )
 _live_of_pool = (
     select(

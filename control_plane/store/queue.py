@@ -95,7 +95,8 @@ async def next_deployment(tx: Transaction, organization_id: str, pool_id: str) -
     """What the organization's pointer names, with all that decides whether it may start.
 
     Besides the deployment's columns: `project`, `stack`, `organization`, `deployment_limit`,
-    `stack_paused_at`, `organization_paused_at`, `requester`, `live_count`, `stack_is_live`.
+    `stack_paused_at`, `organization_paused_at`, `requester`, `live_count`, `stack_is_live`, and
+    `oldest_queued`, the position of the stack's oldest queued deployment.
     """
     return await tx.first(
         _next_deployment, {"organization_id": organization_id, "pool_id": pool_id}
@@ -271,6 +272,7 @@ _next_deployment = (
         func.coalesce(users.c.login, "").label("requester"),
         _live_count.label("live_count"),
         _stack_is_live.label("stack_is_live"),
+        _oldest_queued.label("oldest_queued"),
     )
     .select_from(queue_ready)
     .join(deployments, deployments.c.position == queue_ready.c.ready)

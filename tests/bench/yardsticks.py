@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from tests.bench.servers import end
 from tests.bench.wire import ROOT
 from tests.support.slipway import Slipway
 
+ANSWER_SECONDS_MAX = 60
 LEAVE_SECONDS_MAX = 10
 
 # Ray.
@@ -67,9 +69,10 @@ class BareRay:
         question = {"verb": verb, "program": str(program) if program else None}
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_SECONDS_MAX)
+        line = self._process.stdout.readline() if ready else ""
         if not line:
-            raise RuntimeError("the Ray driver of the yardstick ended")
+            raise RuntimeError("the Ray driver of the yardstick does not answer")
         entered, started = json.loads(line)
         return entered, started
 
@@ -79,7 +82,9 @@ def _ray_environment(server: Slipway) -> dict[str, str]:
     (gateway,) = server.pids("runner_actors.gateway")[:1]
     pairs = Path(f"/proc/{gateway}/environ").read_bytes().decode().split("\0")
     told = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-    return {name: value for name, value in told.items() if name.startswith(("RAY_", "SLIPWAY_R"))}
+    own = {name: value for name, value in told.items() if name.startswith(("RAY_", "SLIPWAY_R"))}
+    # As the gateway does: or Ray replaces a loopback address by the machine's own.
+    return own | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 class Bare:

@@ -40,7 +40,7 @@ def test_every_language_is_deployed_and_destroyed(
     ended = stack.wait(stack.submit(source, install=True)["id"], seconds=240)
 
     assert ended["status"] == "succeeded", stack.log(ended["id"])
-    assert ended["configuration"]["source"]["git"]["commit"] == head
+    assert ended["commit"]["sha"] == head
     names = [step["name"] for step in ended["jobs"][0]["steps"]]
     assert names == ["Get source", "Download dependencies", "pulumi update"]
     assert {step["status"] for step in ended["jobs"][0]["steps"]} == {"succeeded"}

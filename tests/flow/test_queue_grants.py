@@ -53,6 +53,15 @@ async def test_I1_a_wrong_pointer_grants_nothing_and_is_mended(tmp_path):
         assert await expiry.repair_pointers(farm.world) == 0
 
 
+async def test_a_pointer_past_the_stacks_oldest_grants_the_oldest(tmp_path):
+    async with make_farm(tmp_path) as farm:
+        stack = await farm.add_stack("shop", "web")
+        first = await farm.submit(stack)
+        await farm.submit(stack)
+        await farm.sql("UPDATE queue_ready SET ready = 2")
+        assert [grant.deployment_id for grant in await farm.grant_all()] == [first.id]
+
+
 async def test_I1_a_pointer_to_a_deployment_that_is_gone_is_mended(tmp_path):
     async with make_farm(tmp_path) as farm:
         gone, web = await farm.add_stack("shop", "gone"), await farm.add_stack("shop", "web")
@@ -82,6 +91,25 @@ async def test_I2_an_organization_at_its_limit_does_not_hold_up_another(tmp_path
         granted = await farm.grant_all()
         assert [grant.organization for grant in granted] == ["small", "acme"]
         assert granted[1].deployment_id == other.id
+
+
+@pytest.mark.parametrize(
+    "wall",
+    [
+        "UPDATE organizations SET deployment_limit = 0",
+        "UPDATE organizations SET paused_at = 1",
+        "UPDATE stacks SET paused_at = 1",
+        "UPDATE deployments SET status = 'skipped'",
+    ],
+)
+async def test_I2_a_pointer_that_is_behind_its_time_grants_nothing(tmp_path, wall):
+    """The grant judges by the rows themselves, under the lock; a pointer only proposes."""
+    async with make_farm(tmp_path) as farm:
+        await farm.submit(await farm.add_stack("shop", "web"))
+        await farm.sql(wall)
+        assert await farm.ask("SELECT ready FROM queue_ready") == [(1,)]
+        assert await farm.grant_all() == []
+        assert await farm.ask("SELECT ready FROM queue_ready") == [(None,)]
 
 
 async def test_I2_racing_grants_never_pass_the_limit(tmp_path):

@@ -24,6 +24,16 @@ async def test_a_renewed_lease_outlives_its_first_term(tmp_path):
         assert await farm.how(submitted.id) == ("accepted", None)
 
 
+async def test_a_renewal_tells_how_far_the_record_is(tmp_path):
+    """An actor that is attached to again sends what follows."""
+    async with make_farm(tmp_path) as farm:
+        await farm.submit(await farm.add_stack("shop", "web"))
+        grant = await farm.grant()
+        assert (await farm.renew(grant)).acknowledged == 0
+        await farm.start(grant)
+        assert (await farm.renew(grant)).acknowledged == 1
+
+
 async def test_I3_when_a_lease_is_over_both_tokens_are_dead_before_anybody_looks(tmp_path):
     async with make_farm(tmp_path) as farm:
         await farm.submit(await farm.add_stack("shop", "web"))

@@ -61,6 +61,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.dead: list[Grant] = []
         self.before: dict[str, Row] = {}
         self.live_before: dict[str, int] = {}
+        for number in range(len(self.stacks)):
+            self.submit(number, number % 4 == 0, Operation.UPDATE, number % 2 == 0, 2)
 
     async def build(self) -> None:
         for login in LIMITS:
@@ -199,7 +201,17 @@ class QueueMachine(RuleBasedStateMachine):
         assert granted is not None
         assert granted.deployment_id == expected["id"]
         assert granted.generation == expected["generation"] + 1
+        assert self.row_of(granted.deployment_id)["generation"] == granted.generation
         self.held.append(granted)
+
+    @rule(own_pool=st.booleans(), succeeded=st.booleans(), number=index)
+    def grant_and_run(self, own_pool: bool, succeeded: bool, number: int) -> None:
+        """The common case, so that random walks get somewhere."""
+        self.grant(own_pool)
+        if self.held:
+            self.start(number)
+        if self.held:
+            self.conclude(number, succeeded)
 
     @precondition(lambda self: self.held)
     @rule(number=index)
@@ -306,6 +318,10 @@ class QueueMachine(RuleBasedStateMachine):
         """Its absence is nobody's fault: all live leases get another term."""
         self.farm.clock.advance(2 * TERM_SECONDS)
         self.do(leases.extend_after_restart(self.farm.world))
+        # Also a lease that was over, if nobody had decided yet what becomes of its deployment.
+        for grant in [grant for grant in self.dead if self.stands(grant)]:
+            self.dead.remove(grant)
+            self.held.append(grant)
         before = [row["status"] for row in self.rows()]
         self.do(janitor.run_once(self.farm.world))
         assert [row["status"] for row in self.rows()] == before

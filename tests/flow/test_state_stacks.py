@@ -13,7 +13,7 @@ from control_plane.domain.names import StackName
 from control_plane.services import identity, state
 from control_plane.services.world import World
 from tests.support.app import client
-from tests.support.state import Stack, document, new_stack, resource
+from tests.support.state import Stack, document, kept_objects, new_stack, resource
 from tests.support.world import make_world
 
 
@@ -229,10 +229,9 @@ async def test_a_deleted_stack_leaves_no_object(http: httpx.AsyncClient, world: 
     await stack.run("a")
     await stack.run("b")
     assert (await http.delete(stack.path, params={"forceDestroy": "true"})).status_code == 204
-    root = Path(world.config.object_store)
-    assert [path for path in root.rglob("*") if path.is_file()]
+    assert kept_objects(world)
     assert await state.sweep(world) > 0
-    assert [path for path in root.rglob("*") if path.is_file()] == []
+    assert kept_objects(world) == []
     assert await state.sweep(world) == 0
 
 

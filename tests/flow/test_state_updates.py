@@ -22,7 +22,7 @@ from control_plane.services.updates import NewUpdate
 from control_plane.services.world import World
 from tests.support.app import client
 from tests.support.queue import make_farm
-from tests.support.state import document, entry, new_stack, resource
+from tests.support.state import document, entry, kept_objects, new_stack, resource
 from tests.support.world import FakeClock, make_world
 
 IN_PROGRESS = {"code": 409, "message": "Conflict: Another update is currently in progress."}
@@ -279,8 +279,7 @@ async def test_materialising_twice_at_once_gives_one_state(
     await updates.expire(world)
     await asyncio.gather(*(materialise(world, update.id) for _ in range(4)))
     assert await stack.resources() == ["a"]
-    root = Path(world.config.object_store)
-    assert len([path for path in root.rglob("*") if path.is_file()]) == 1
+    assert len(kept_objects(world)) == 1
     await materialise(world, "nothing")
 
 

@@ -1,4 +1,4 @@
-"""The control plane as a gateway sees it, on a real port: grants to give, and what became of them."""
+"""The control plane as a gateway sees it, on a real port: grants, and what became of them."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ class PoolServer:
             self.lock.notify_all()
         return str(grant["deploymentId"])
 
-    def make_live(self, stack: str, deployment_id: str = "", **facts: Any) -> str:
+    def make_live(self, stack: str = "acme/web/dev", **facts: Any) -> str:
         """A deployment that was granted in the past, to a gateway that is gone."""
-        deployment_id = self.grant(stack, deployment_id=deployment_id, **facts)
+        deployment_id = self.grant(stack, **facts)
         with self.lock:
             self._give()
         return deployment_id
@@ -117,14 +117,22 @@ class PoolServer:
         return 404, {"code": 404, "message": path}
 
     def _poll(self, body: dict[str, Any]) -> dict[str, Any]:
-        self.polls.append(body)
         deadline = time.monotonic() + body.get("waitSeconds", 20.0)
-        ready = body.get("ready", True)
         with self.lock:
-            while ready and self.leads and not self.queue and time.monotonic() < deadline:
+            self.polls.append(body)
+            # Only the latest poll is listened to: the gateway of an older one is gone.
+            latest = len(self.polls)
+            self.lock.notify_all()
+
+            def waits() -> bool:
+                left = deadline - time.monotonic()
+                wanted = body.get("ready", True) and self.leads and not self.queue
+                return wanted and left > 0 and latest == len(self.polls)
+
+            while waits():
                 self.lock.wait(max(0.0, deadline - time.monotonic()))
-            grants = self._give() if ready and self.leads else []
-            return {"leader": self.leads, "grants": grants}
+            gives = body.get("ready", True) and self.leads and latest == len(self.polls)
+            return {"leader": self.leads, "grants": self._give() if gives else []}
 
     def _give(self) -> list[dict[str, Any]]:
         grants, self.queue = self.queue, []

@@ -13,6 +13,7 @@ import uvicorn
 
 from control_plane.app import create_app
 from control_plane.services import identity
+from control_plane.services.ports import Clock
 from control_plane.services.world import World
 from tests.support.app import ADMIN, TOKEN
 from tests.support.waiting import wait_for
@@ -28,9 +29,11 @@ class Server:
 
 
 @contextmanager
-def serving(tmp_path: Path, **settings: dict[str, object]) -> Iterator[Server]:
+def serving(
+    tmp_path: Path, *, now: Clock | None = None, **settings: dict[str, object]
+) -> Iterator[Server]:
     """A server on a free port whose user `ada` has the tests' token."""
-    world = make_world(tmp_path, config=settings)
+    world = make_world(tmp_path, config=settings, now=now)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(world),

@@ -21,8 +21,9 @@ import msgspec
 from runner_actors.contract import Grant
 from runner_actors.reports import Busy, RunnerStatus, RunReport
 from runner_actors.settings import RunnerSettings
+from tests.support.waiting import eventually
 
-STEP_SECONDS = 0.01
+HOLD_SECONDS_MAX = 120.0
 HOLD = {"HOLD": {"plain": "1"}}
 """The environment of a grant that runs until `World.go`."""
 
@@ -106,16 +107,14 @@ class StandIn:
         try:
             if "FAIL" in grant.environment:
                 raise RuntimeError("the stand-in was told to fail")
-            while "HOLD" in grant.environment and not self._may_go(grant):
-                await asyncio.sleep(STEP_SECONDS)
+            if "HOLD" in grant.environment:
+                go = self._work_dir / f"{grant.deployment_id}.go"
+                await eventually(go.exists, "the test lets it go", HOLD_SECONDS_MAX)
             self._note("ended", grant.deployment_id)
             await self._conclude(grant.deployment_id, grant.generation)
         finally:
             self._busy = None
         return _report(grant.deployment_id, grant.generation, "concluded")
-
-    def _may_go(self, grant: Grant) -> bool:
-        return (self._work_dir / f"{grant.deployment_id}.go").exists()
 
     async def _conclude(self, deployment_id: str, generation: int) -> None:
         event = {

@@ -5,12 +5,17 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from control_plane.app import create_app
 from control_plane.domain.names import StackName
+from control_plane.services.world import World
 
 
 def resource(name: str, **keys: Any) -> dict[str, Any]:
@@ -47,6 +52,23 @@ def packed(body: Any) -> dict[str, Any]:
         "content": gzip.compress(json.dumps(body).encode()),
         "headers": {"Content-Encoding": "gzip", "Content-Type": "application/json"},
     }
+
+
+def kept_objects(world: World) -> list[Path]:
+    """What the object store holds."""
+    root = Path(world.config.object_store)
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+@asynccontextmanager
+async def with_token(world: World, token: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with a token that exists already, as a deployment's."""
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(create_app(world, loops=False)),
+        base_url="http://slipway.test",
+        headers={"Authorization": f"token {token}"},
+    ) as http:
+        yield http
 
 
 @dataclass

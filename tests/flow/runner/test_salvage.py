@@ -67,6 +67,15 @@ def actors(node: Node) -> Iterator[Actors]:
         process.wait()
 
 
+def free(lock: Path) -> bool:
+    """Whether nobody holds a lock."""
+    descriptor = try_lock(str(lock))
+    if descriptor is None:
+        return False
+    os.close(descriptor)
+    return True
+
+
 async def killed(actors: Actors, grant: Grant, words: str = " now\n") -> None:
     """An actor is killed while the program (or a command before it) says these words."""
     actor = actors.start(grant)
@@ -115,7 +124,7 @@ async def test_an_operation_that_had_ended_is_concluded_as_usual(
     await eventually(lambda: " now\n" in node.log(), "it runs")
     node.control_plane.away = True
     lock = actors.spool(grant) / LOCK
-    await eventually(lambda: try_lock(str(lock)), "the tree is gone")
+    await eventually(lambda: free(lock), "the tree is gone")
     actor.kill()
     actor.wait()
     node.control_plane.away = False
@@ -132,7 +141,7 @@ async def test_a_failed_operation_is_told_with_its_exit_code(node: Node, actors:
     await eventually(lambda: " now\n" in node.log(), "it runs")
     node.control_plane.away = True
     lock = actors.spool(grant) / LOCK
-    await eventually(lambda: try_lock(str(lock)), "the tree is gone")
+    await eventually(lambda: free(lock), "the tree is gone")
     actor.kill()
     actor.wait()
     node.control_plane.away = False
@@ -202,7 +211,7 @@ async def test_an_output_file_that_was_cut_is_told_of(node: Node, actors: Actors
     node.program("echo working now; trap 'exit 1' INT; seq 1000; sleep 600 & wait")
     grant = node.grant()
     await killed(actors, grant, "\n1000\n")
-    await eventually(lambda: try_lock(str(actors.spool(grant) / LOCK)), "the tree is gone")
+    await eventually(lambda: free(actors.spool(grant) / LOCK), "the tree is gone")
     os.truncate(actors.spool(grant) / OUT, 30)
     report = await actors.salvage(grant)
     assert (report.ended, report.log_complete) == ("concluded", False)

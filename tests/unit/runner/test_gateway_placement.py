@@ -13,22 +13,10 @@ from runner_actors import placement as placement_module
 from runner_actors.cluster import RunnerLost
 from runner_actors.placement import ClusterPlace, ClusterPlacement
 from runner_actors.places import Wanted, Work
-from runner_actors.settings import RunnerSettings
 from tests.support.fake_cluster import FakeCluster
+from tests.support.gateway_bench import runner_settings
 from tests.support.stand_in import HOLD, StandIn, World
 from tests.support.waiting import eventually
-
-
-def settings(work_dir: Path, url: str = "http://127.0.0.1:1", **changes: object) -> RunnerSettings:
-    given: dict[str, object] = {
-        "control_plane_url": url,
-        "pool_token_path": str(work_dir / "token"),
-        "pool_key_path": str(work_dir / "key"),
-        "work_dir": str(work_dir),
-        "toolchain_dir": "",
-        "log_store": str(work_dir / "logs"),
-    }
-    return msgspec.convert({**given, **changes}, RunnerSettings)
 
 
 class Bench:
@@ -37,7 +25,7 @@ class Bench:
     def __init__(self, work_dir: Path, slots: int = 10, **changes: object) -> None:
         self.world = World(work_dir)
         self.now = 0.0
-        given = settings(work_dir, **changes)
+        given = runner_settings(work_dir, **changes)
         encoded = msgspec.json.encode(given)
         self.cluster = FakeCluster(lambda name: StandIn(name, encoded), slots)
         self.placement = ClusterPlacement(self.cluster, given, lambda: self.now)
@@ -218,7 +206,7 @@ async def test_a_new_gateway_finds_places_and_what_they_work_on(bench) -> None:
     running = asyncio.create_task(busy.run(grant_json("d1", "busy")))
     await eventually(lambda: b.world.of("d1", "started"), "it runs")
     await b.cluster.make_slot("acme/7")
-    other = ClusterPlacement(b.cluster, settings(b.world.work_dir), lambda: b.now)
+    other = ClusterPlacement(b.cluster, runner_settings(b.world.work_dir), lambda: b.now)
     found = {place.stack_path: (place.slot, work) for place, work in await other.adopt()}
     assert found == {
         "acme/web/busy": (busy.slot, Work(deployment_id="d1", generation=1)),

@@ -1,0 +1,125 @@
+"""The history that a stack's updates leave, and its previews."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get
+from litestar.params import Parameter
+
+from control_plane.domain.names import StackName
+from control_plane.domain.principal import Principal
+from control_plane.services import history
+from control_plane.services.world import World
+
+
+class History(msgspec.Struct, rename="camel", kw_only=True):
+    """A page of a stack's history, newest first."""
+
+    updates: list[Any]
+    items_per_page: int
+    total: int
+
+
+PageNumber = Annotated[int, Parameter(query="page", ge=0)]
+PageSize = Annotated[int, Parameter(query="pageSize", ge=0)]
+
+
+@get("/updates")
+async def list_updates(
+    world: World,
+    principal: Principal,
+    name: StackName,
+    page: PageNumber = 1,
+    page_size: PageSize = 0,
+    output_type: Annotated[str | None, Parameter(query="output-type")] = None,
+) -> History:
+    """The stack's history without previews. An output type asks for the richer form."""
+    found = await history.page(world, principal, name, page, page_size)
+    rows: list[Any] = found.updates if output_type else history.infos(found.updates)
+    return History(updates=rows, items_per_page=found.items, total=found.total)
+
+
+@get("/updates/latest")
+async def latest_update(world: World, principal: Principal, name: StackName) -> history.Update:
+    """The stack's latest update."""
+    return await history.of_version(world, principal, name, None)
+
+
+@get("/updates/{version:int}")
+async def update_of_version(
+    world: World, principal: Principal, name: StackName, version: int
+) -> history.Update:
+    """The update of a number."""
+    return await history.of_version(world, principal, name, version)
+
+
+@get("/updates/{version:int}/summary")
+async def update_summary(
+    world: World, principal: Principal, name: StackName, version: int
+) -> history.Summary:
+    """How the update of a number went."""
+    return history.summary(await history.of_version(world, principal, name, version))
+
+
+@get("/updates/latest/previews")
+async def latest_previews(
+    world: World,
+    principal: Principal,
+    name: StackName,
+    page: PageNumber = 1,
+    page_size: PageSize = 0,
+    asc: bool = False,
+) -> History:
+    """The stack's newest previews."""
+    found = await history.previews(
+        world, principal, name, None, number=page, size=page_size, ascending=asc
+    )
+    return History(updates=found.updates, items_per_page=found.items, total=found.total)
+
+
+@get("/updates/{version:int}/previews")
+async def previews_of_version(
+    world: World,
+    principal: Principal,
+    name: StackName,
+    version: int,
+    page: PageNumber = 1,
+    page_size: PageSize = 0,
+    asc: bool = False,
+) -> History:
+    """Previews that led to the update of a number."""
+    found = await history.previews(
+        world, principal, name, version, number=page, size=page_size, ascending=asc
+    )
+    return History(updates=found.updates, items_per_page=found.items, total=found.total)
+
+
+@get("/previews/{update_id:str}")
+async def get_preview(
+    world: World, principal: Principal, name: StackName, update_id: str
+) -> history.Update:
+    """One preview."""
+    return await history.preview(world, principal, name, update_id)
+
+
+@get("/previews/{update_id:str}/summary")
+async def preview_summary(
+    world: World, principal: Principal, name: StackName, update_id: str
+) -> history.Summary:
+    """How a preview went."""
+    return history.summary(await history.preview(world, principal, name, update_id))
+
+
+HANDLERS: list[Any] = [
+    list_updates,
+    latest_update,
+    update_of_version,
+    update_summary,
+    latest_previews,
+    previews_of_version,
+    get_preview,
+    preview_summary,
+]
+"""To be mounted under a stack's address."""

@@ -1,0 +1,109 @@
+"""What the gateway and the local Ray prepare before they start, and what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import x25519
+
+from runner_actors import ray_files
+from runner_actors.gateway import driver_environment, public_key
+from runner_actors.local_ray import (
+    LocalRayError,
+    LocalRaySettings,
+    ray_arguments,
+    ray_environment,
+)
+from tests.support.gateway_bench import runner_settings
+
+ENVIRONMENT = {
+    "SLIPWAY_RUNNER__RAY_ADDRESS": "127.0.0.1:7000",
+    "SLIPWAY_RAY__TEMP_DIR": "/short",
+    "SLIPWAY_RAY__TOKEN_PATH": "/secret/token",
+}
+
+
+def test_the_pools_key_is_made_once_and_only_its_user_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "pool" / "key"
+    made = public_key(path)
+    assert public_key(path) == made
+    assert path.stat().st_mode & 0o777 == 0o600
+    private = x25519.X25519PrivateKey.from_private_bytes(path.read_bytes())
+    assert private.public_key().public_bytes_raw() == made
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_driver_uses_the_token_and_stays_on_loopback(tmp_path: Path) -> None:
+    local = runner_settings(tmp_path, ray_address="127.0.0.1:7000")
+    made = driver_environment(local, {"SLIPWAY_RAY__TOKEN_PATH": "/t"})
+    assert made["RAY_AUTH_MODE"] == "token"
+    assert made["RAY_AUTH_TOKEN_PATH"] == "/t"
+    assert made["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+    remote = runner_settings(tmp_path, ray_address="10.0.0.1:7000")
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in driver_environment(remote, {})
+    assert "RAY_AUTH_MODE" not in driver_environment(remote, {"RAY_AUTH_MODE": "disabled"})
+
+
+def test_local_ray_reads_its_settings_from_the_environment() -> None:
+    settings = LocalRaySettings.from_environment(ENVIRONMENT | {"SLIPWAY_RAY__SLOTS": "3"})
+    assert (settings.host, settings.port, settings.slots) == ("127.0.0.1", "7000", 3)
+    assert '--resources={"deployment_slot":3}' in ray_arguments(settings)
+
+
+def test_local_ray_names_what_is_missing() -> None:
+    with pytest.raises(LocalRayError, match="SLIPWAY_RAY__TOKEN_PATH"):
+        LocalRaySettings.from_environment({"SLIPWAY_RAY__TEMP_DIR": "/short"})
+
+
+def test_workers_inherit_no_settings_of_slipway() -> None:
+    settings = LocalRaySettings.from_environment(ENVIRONMENT)
+    inherited = {"PATH": "/bin", "SLIPWAY_BOOTSTRAP_TOKEN": "secret", "RAY_ADDRESS": "elsewhere"}
+    environment = ray_environment(settings, inherited)
+    assert environment["PATH"] == "/bin"
+    assert environment["RAY_AUTH_TOKEN_PATH"] == "/secret/token"
+    assert "secret" not in environment.values()
+    assert "RAY_ADDRESS" not in environment
+
+
+def test_local_ray_ends_with_a_message_when_it_cannot_start(tmp_path: Path) -> None:
+    environment = {**ENVIRONMENT, "SLIPWAY_RAY__TEMP_DIR": str(tmp_path), "PATH": os.defpath}
+    with ray_files.exclusive(tmp_path):
+        done = subprocess.run(
+            [sys.executable, "-m", "runner_actors.local_ray"],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert f"Another Ray runs in {tmp_path}." in done.stderr
+
+
+def test_sessions_and_logs_of_the_dead_are_removed(tmp_path: Path) -> None:
+    logs = tmp_path / "session_1" / "logs"
+    (logs / "events").mkdir(parents=True)
+    (tmp_path / "session_latest").symlink_to(tmp_path / "session_1")
+    alive = f"worker-ab-cd-{os.getpid()}.out"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    dead = [f"worker-ab-cd-{ended.pid}.err", f"python-core-worker-ab_{ended.pid}.log"]
+    for name in [alive, *dead, "raylet.out", f"events/event_CORE_WORKER_{ended.pid}.log"]:
+        (logs / name).touch()
+    ray_files.prune_logs(tmp_path)
+    assert {path.name for path in logs.iterdir()} == {alive, "raylet.out", "events"}
+    assert not list((logs / "events").iterdir())
+    ray_files.remove_sessions(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_cluster_token_is_made_once_and_only_its_user_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "pool" / "token"
+    ray_files.ensure_token(path)
+    made = path.read_text()
+    ray_files.ensure_token(path)
+    assert path.read_text() == made
+    assert len(made) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
