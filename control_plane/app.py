@@ -33,7 +33,6 @@ from control_plane.api import (
 from control_plane.api.body import BodyMiddleware
 from control_plane.config import Config
 from control_plane.loops.janitor import janitor
-from control_plane.services import leases
 from control_plane.services.world import World
 from control_plane.store.transaction import Database
 
@@ -71,7 +70,6 @@ def create_app(world: World, *, loops: bool = True) -> Litestar:
         if not loops:
             yield
             return
-        await leases.extend_after_restart(world)
         async with janitor(world):
             yield
 

@@ -85,7 +85,14 @@ def up(
 
 
 @app.command()
-def serve(config: ConfigFile = None, data_dir: DataDir = None, port: Port = None) -> None:
+def serve(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    port: Port = None,
+    listener: Annotated[
+        int | None, typer.Option("--socket", help="Descriptor of a bound socket.", hidden=True)
+    ] = None,
+) -> None:
     """Run the control plane alone; gateways of its pools come to it by HTTP.
 
     Example:
@@ -94,7 +101,7 @@ def serve(config: ConfigFile = None, data_dir: DataDir = None, port: Port = None
     """
     from control_plane.serve import serve as run
 
-    run(_config(config, data_dir, port))
+    run(_config(config, data_dir, port), listener)
 
 
 @app.command()

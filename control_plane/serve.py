@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import uvicorn
 
 from control_plane import logging
@@ -12,8 +14,11 @@ from control_plane.store.migrate import migrate
 STOP_SECONDS = 3
 
 
-def serve(config: Config) -> None:
-    """Bring the database up to date and serve until SIGTERM or SIGINT. Blocking."""
+def serve(config: Config, listener: int | None = None) -> None:
+    """Bring the database up to date and serve until SIGTERM or SIGINT. Blocking.
+
+    `listener` is the descriptor of a listening socket that a supervisor has bound already.
+    """
     logging.set_up(config.server.log_format)
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     migrate(config.database_url)
@@ -33,4 +38,4 @@ def serve(config: Config) -> None:
             timeout_graceful_shutdown=STOP_SECONDS,
         )
     )
-    server.run()
+    server.run(None if listener is None else [socket.socket(fileno=listener)])

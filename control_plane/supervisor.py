@@ -27,6 +27,7 @@ import httpx
 from control_plane.config import Config
 
 PR_SET_PDEATHSIG = 1
+BACKLOG = 2048
 LOG_BYTES_MAX = 20 * 1024 * 1024
 READY_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -47,6 +48,8 @@ class Child:
     command: list[str]
     environment: dict[str, str]
     log_file: Path
+    socket: socket.socket | None = None
+    """Handed down to the process: it outlives it, so that clients of a restart wait in line."""
     process: asyncio.subprocess.Process | None = None
     _stopping: bool = False
     _task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -66,6 +69,7 @@ class Child:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    pass_fds=[self.socket.fileno()] if self.socket else [],
                     # Ctrl-C in the terminal is for the supervisor alone: it knows the order.
                     start_new_session=True,
                     preexec_fn=end_with_parent,
@@ -213,9 +217,9 @@ async def running(
     Ray takes longest to start and needs nothing of the database, so `prepare` runs beside it.
     """
     with _exclusive(config.data_dir):
-        _require_free_port(config)
+        listener = _listen(config)
         slipway = Slipway(config, toolchain_dir, say)
-        ray, *others = _children(config, toolchain_dir)
+        ray, *others = _children(config, toolchain_dir, listener)
         try:
             slipway.start(ray)
             await prepare(config)
@@ -224,6 +228,7 @@ async def running(
             yield slipway
         finally:
             await asyncio.shield(slipway.stop())
+            listener.close()
 
 
 @asynccontextmanager
@@ -260,7 +265,7 @@ def _pool_token_path(config: Config) -> Path:
     return config.data_dir / "pool" / "token"
 
 
-def _children(config: Config, toolchain_dir: Path) -> list[Child]:
+def _children(config: Config, toolchain_dir: Path, listener: socket.socket) -> list[Child]:
     logs = config.data_dir / "log"
     ray_port = _free_port()
     runner = _runner_environment(config, toolchain_dir, ray_port)
@@ -268,7 +273,11 @@ def _children(config: Config, toolchain_dir: Path) -> list[Child]:
     return [
         Child("ray", [python, "-m", "runner_actors.local_ray"], runner, logs / "ray.log"),
         Child(
-            "serve", [python, "-m", "control_plane", "serve"], _serve(config), logs / "serve.log"
+            "serve",
+            [python, "-m", "control_plane", "serve", "--socket", str(listener.fileno())],
+            _serve(config),
+            logs / "serve.log",
+            listener,
         ),
         Child("gateway", [python, "-m", "runner_actors.gateway"], runner, logs / "gateway.log"),
     ]
@@ -335,16 +344,20 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _require_free_port(config: Config) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.server.host, config.server.port))
-        except OSError as problem:
-            raise SupervisorError(
-                f"Port {config.server.port} on {config.server.host} cannot be used "
-                f"({problem.strerror}). Choose another: slipway up --port N (make up PORT=N)."
-            ) from None
+def _listen(config: Config) -> socket.socket:
+    """Bind the port here, not in `serve`: while that is started again, connections wait."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.server.host, config.server.port))
+    except OSError as problem:
+        listener.close()
+        raise SupervisorError(
+            f"Port {config.server.port} on {config.server.host} cannot be used "
+            f"({problem.strerror}). Choose another: slipway up --port N (make up PORT=N)."
+        ) from None
+    listener.listen(BACKLOG)
+    return listener
 
 
 class _exclusive:  # noqa: N801 - reads as a statement

@@ -13,7 +13,7 @@ from runner_actors.process_tree import CannotStart, spawn
 from runner_actors.redact import Redactor
 
 READ_BYTES_MAX = 1 << 16
-TAIL_BYTES_MAX = 4096
+TAIL_BYTES_MAX = 16384
 LINGER_SECONDS = 0.25
 """How long a command's own children may take to end after it, before they are killed."""
 _PIPE_BYTES = 1 << 20

@@ -65,8 +65,8 @@ def protected(grant: Grant, workspace: Workspace, commit: str) -> dict[str, str]
     branch = grant.source.branch if grant.source else ""
     variables = {
         "PULUMI_BACKEND_URL": grant.api_url,
-        "PULUMI_HOME": str(workspace.cache / "pulumi"),
-        "PULUMI_CREDENTIALS_PATH": str(workspace.credentials),
+        "PULUMI_HOME": str(workspace.pulumi_home),
+        "PULUMI_CREDENTIALS_PATH": str(workspace.pulumi_home),
         "PULUMI_ENV": str(workspace.pulumi_env),
         "PULUMI_CI_SYSTEM": "Pulumi Deployments",
         "PULUMI_CI_BUILD_ID": grant.deployment_id,

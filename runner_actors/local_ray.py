@@ -266,8 +266,13 @@ def ray_environment(settings: LocalRaySettings, inherited: Mapping[str, str]) ->
 
 
 def adjust(ray_params: Any, head: bool) -> None:
-    """Called by `ray start` itself: drop the server for remote clients, which no option can."""
+    """Called by `ray start` in its own process: leave out what no option leaves out.
+
+    That is the server for remote clients, and the dashboard's, which even without its dashboard
+    takes a second and a hundred megabytes to do nothing.
+    """
     ray_params.ray_client_server_port = None
+    sys.modules["ray._private.node"].Node.start_api_server = lambda *_, **__: None
 
 
 def _be_an_ordinary_child() -> None:

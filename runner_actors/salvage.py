@@ -44,7 +44,7 @@ from runner_actors.spool import (
 from runner_actors.steps.operate import failure_of_exit, step_name
 from runner_actors.unseal import CannotUnseal, Unsealer, runner_token
 
-_TAIL_BYTES = 4096
+_TAIL_BYTES = 16384
 _LOOK_SECONDS = 0.05
 
 log = logging.getLogger("slipway.runner")

@@ -3,8 +3,8 @@
     stacks/<stack id>/<trust>/source   the clone; stays, with its dependencies, for the next time
                              /state    what the clone holds (JSON)
                              /lock     held by the shim whose processes may use all of this
-                             /run      home, temporary files, credentials: new for each deployment
-    caches/<organization>/<trust>      package caches and the Pulumi home, shared by its stacks
+                             /run      homes, temporary files: new for each deployment
+    caches/<organization>/<trust>      package caches and Pulumi's plugins, shared by its stacks
 
 Code of a pull request (see `contract.Trust`) never shares a file with code of a branch.
 """
@@ -38,6 +38,8 @@ _MACHINE_SETTINGS = (
     ".pip/pip.conf",
 )
 """Which registries this machine uses: each deployment's home starts with a copy."""
+_SHARED_BY_PULUMI = ("plugins", "policies")
+"""What stays of a Pulumi home; its credentials and its own logs go with the deployment."""
 _MACHINE_SETTINGS_BYTES_MAX = 64 * 1024
 
 
@@ -65,7 +67,7 @@ class Workspace:
         self.run = self.root / "run"
         self.home = self.run / "home"
         self.temporary = self.run / "tmp"
-        self.credentials = self.run / "credentials"
+        self.pulumi_home = self.run / "pulumi"
         self.pulumi_env = self.run / "PULUMI_ENV"
         self._state_path = self.root / "state"
 
@@ -77,8 +79,11 @@ class Workspace:
     async def renew(self) -> None:
         """Throw away what the last deployment had for itself, and begin again. Raises OSError."""
         await self.clear()
-        for directory in (self.home, self.temporary, self.credentials, self.source):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for directory in (self.run, self.home, self.temporary, self.pulumi_home, self.source):
+            directory.mkdir(exist_ok=True, mode=0o700)
+        for shared in _SHARED_BY_PULUMI:
+            (self.cache / "pulumi" / shared).mkdir(parents=True, exist_ok=True)
+            (self.pulumi_home / shared).symlink_to(self.cache / "pulumi" / shared)
         self.pulumi_env.touch(mode=0o600)
         _copy_machine_settings(self.home)
 

@@ -32,10 +32,9 @@ class InvalidState(ValueError):
     """A document that no engine could read; the text says why."""
 
 
-class Head(msgspec.Struct):
-    """What every resource must have."""
+class Resource(urns.References):
+    """What of a resource must be as expected, so that nothing later stumbles over it."""
 
-    urn: str
     type: str
 
 
@@ -53,10 +52,24 @@ class SecretsProvider(msgspec.Struct):
     state: msgspec.Raw = msgspec.Raw()
 
 
+class Snippet(msgspec.Struct):
+    """A program kept in the state, and the URNs that it refers to."""
+
+    references: dict[str, str] | None = None
+
+
+class _Operation(msgspec.Struct):
+    resource: Resource
+    type: str
+
+
 class _Deployment(msgspec.Struct):
-    resources: list[Head] | None = None
-    pending_operations: list[Operation] | None = None
+    resources: list[Resource] | None = None
+    pending_operations: list[_Operation] | None = None
     secrets_providers: SecretsProvider | None = None
+    metadata: dict[str, msgspec.Raw] | None = None
+    snippets: list[Snippet] | None = None
+    extensions: dict[str, msgspec.Raw] | None = None
 
 
 class _Document(msgspec.Struct):
@@ -72,7 +85,11 @@ class _Outer(msgspec.Struct):
 
 
 _read_document = msgspec.json.Decoder(_Document).decode
-_read_deployment = msgspec.json.Decoder(_Deployment | None).decode
+_read_deployment = msgspec.json.Decoder(_Deployment).decode
+_read_resource = msgspec.json.Decoder(Resource).decode
+_read_operation = msgspec.json.Decoder(_Operation).decode
+_read_provider = msgspec.json.Decoder(SecretsProvider).decode
+_read_snippets = msgspec.json.Decoder(list[Snippet] | None).decode
 _read_outer = msgspec.json.Decoder(_Outer).decode
 
 
@@ -96,10 +113,30 @@ def check_deployment(deployment: msgspec.Raw) -> None:
     _decoded(_read_deployment, deployment)
 
 
+def check_resource(resource: msgspec.Raw) -> None:
+    """Raise InvalidState unless this is a resource's state."""
+    _decoded(_read_resource, resource)
+
+
+def check_operation(operation: msgspec.Raw) -> None:
+    """Raise InvalidState unless this is a pending operation."""
+    _decoded(_read_operation, operation)
+
+
+def check_provider(provider: msgspec.Raw) -> None:
+    """Raise InvalidState unless this names a secrets provider."""
+    _decoded(_read_provider, provider)
+
+
+def check_snippets(snippets: msgspec.Raw) -> None:
+    """Raise InvalidState unless these are snippets."""
+    _decoded(_read_snippets, snippets)
+
+
 def _decoded(read: Any, value: Any) -> Any:
     try:
         return read(value)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidState(str(error)) from None
 
 
@@ -156,9 +193,11 @@ def at_home(document: bytes, home: Home) -> bytes:
 
 def _provider_at(provider: msgspec.Raw, home: Home) -> dict[str, Any] | None:
     fields: dict[str, Any] = dict(urns.read_fields(provider))
-    if msgspec.json.decode(fields.get("type", b'""')) != SERVICE:
+    if _read_provider(provider).type != SERVICE:
         return None
-    state = msgspec.json.decode(fields.get("state", b"{}"), type=dict[str, Any] | None) or {}
+    state = msgspec.json.decode(fields.get("state", b"{}"))
+    if not isinstance(state, dict):
+        state = {}
     wanted = {**state, **home.state()}
     return None if wanted == state else {**fields, "state": wanted}
 

@@ -60,7 +60,7 @@ def read(raw: Raw) -> Numbered:
     """An event's number, and the summary if it is one; raises InvalidEvent."""
     try:
         event = _read_numbered(raw)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidEvent(str(error)) from None
     if not 0 <= event.sequence < _SEQUENCE_MAX:
         raise InvalidEvent("'sequence' must be a natural number")
@@ -96,7 +96,7 @@ _read_subject = msgspec.json.Decoder(_Subject).decode
 def _urn_of(body: Raw) -> str | None:
     try:
         subject = _read_subject(body)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return None
     metadata = subject.metadata or _Subject()
     return subject.urn or subject.resource_urn or metadata.urn

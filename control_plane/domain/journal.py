@@ -85,9 +85,7 @@ class AliasConflict(ValueError):
 
 
 _read_entry = msgspec.json.Decoder(Entry).decode
-_read_head = msgspec.json.Decoder(checkpoint.Head).decode
 _read_operation = msgspec.json.Decoder(checkpoint.Operation).decode
-_read_provider = msgspec.json.Decoder(checkpoint.SecretsProvider).decode
 _read_list = msgspec.json.Decoder(list[Raw] | None).decode
 
 
@@ -96,7 +94,7 @@ def read(raw: Raw | bytes) -> Entry:
     try:
         entry = _read_entry(raw)
         _check(entry)
-    except (msgspec.MsgspecError, checkpoint.InvalidState) as error:
+    except (msgspec.MsgspecError, checkpoint.InvalidState, RecursionError) as error:
         raise InvalidEntry(str(error)) from None
     return entry
 
@@ -105,14 +103,15 @@ def _check(entry: Entry) -> None:
     if entry.version != VERSION:
         raise InvalidEntry(f"version {entry.version} of a journal entry is unknown")
     if _given(entry.state):
-        _read_head(entry.state)
-        urns.read_references(entry.state)
+        checkpoint.check_resource(entry.state)
     if _given(entry.operation):
-        urns.read_references(_read_operation(entry.operation).resource)
+        checkpoint.check_operation(entry.operation)
     if entry.kind is Kind.WRITE:
         checkpoint.check_deployment(entry.new_snapshot)
     if entry.kind is Kind.SECRETS_MANAGER:
-        _read_provider(entry.secrets_provider)
+        checkpoint.check_provider(entry.secrets_provider)
+    if entry.kind is Kind.SNIPPETS and _given(entry.snippets):
+        checkpoint.check_snippets(entry.snippets)
     if entry.kind is Kind.EXTENSION_PARAMETERIZE and not entry.extension_ref:
         raise InvalidEntry("'extensionRef' is missing")
 
@@ -136,6 +135,8 @@ def replay(base: bytes, entries: Iterable[bytes], manifest: Manifest) -> Replaye
         replayer.add(_read_entry(raw))
     return replayer.document(manifest)
 
+
+_NULL = Raw(b"null")
 
 FEATURES_VERSION = 4
 """The schema version of documents that name features; those that need none are written as 3."""
@@ -201,7 +202,7 @@ class _Replayer:
             case Kind.EXTENSION_PARAMETERIZE:
                 self.extensions[entry.extension_ref or ""] = entry.extension
             case Kind.SNIPPETS:
-                self.base.fields["snippets"] = entry.snippets
+                self.base.fields["snippets"] = entry.snippets if _given(entry.snippets) else _NULL
 
     def _succeed(self, entry: Entry) -> None:
         self.incomplete.pop(entry.operation_id, None)
@@ -322,36 +323,41 @@ class _Replayer:
 
 
 class _Featured(msgspec.Struct, rename="camel"):
-    refresh_before_update: bool | None = None
-    view_of: str | None = None
-    resource_hooks: dict[str, Raw] | None = None
-    taint: bool | None = None
-    replace_with: list[Raw] | None = None
-    extension_ref: str | None = None
-    snippet_id: str | None = msgspec.field(name="snippetID", default=None)
+    """Keys whose presence is a feature; their types do not matter for that."""
+
+    refresh_before_update: Raw = Raw()
+    view_of: Raw = Raw()
+    resource_hooks: Raw = Raw()
+    taint: Raw = Raw()
+    replace_with: Raw = Raw()
+    extension_ref: Raw = Raw()
+    snippet_id: Raw = msgspec.field(name="snippetID", default=Raw())
 
 
 _read_featured = msgspec.json.Decoder(_Featured).decode
 
-_FEATURES = {
-    "refresh_before_update": "refreshBeforeUpdate",
-    "view_of": "views",
-    "resource_hooks": "hooks",
-    "taint": "taint",
-    "replace_with": "replaceWith",
-    "extension_ref": "extensionParameterization",
-    "snippet_id": "snippets-prototype",
-}
-_NO_FEATURES = _Featured()
-_RECOMPUTED = frozenset(_FEATURES.values())
+_FEATURES = (
+    "refreshBeforeUpdate",
+    "views",
+    "hooks",
+    "taint",
+    "replaceWith",
+    "extensionParameterization",
+    "snippets-prototype",
+)
+"""Their features, in the same order."""
+_RECOMPUTED = frozenset(_FEATURES)
 """Features that are seen in the resources; others of the base cannot be, and so are kept."""
+_EMPTY_VALUES = (b"", b"null", b"false", b'""', b"[]", b"{}")
 
 
 def _features_of(resource: Raw) -> list[str]:
-    found = _read_featured(resource)
-    if found == _NO_FEATURES:
-        return []
-    return [name for attribute, name in _FEATURES.items() if getattr(found, attribute)]
+    values = msgspec.structs.astuple(_read_featured(resource))
+    return [
+        name
+        for name, value in zip(_FEATURES, values, strict=True)
+        if bytes(value) not in _EMPTY_VALUES
+    ]
 
 
 def _resource_of(operation: Raw) -> Raw:

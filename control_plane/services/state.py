@@ -62,7 +62,10 @@ async def _update_of(tx: Transaction, stack: Row[Any], version: int | None) -> R
     """The update whose state is asked for; None: no update is under way, the stack's is."""
     if version is None:
         running = stack.current_update_id
-        return await updates.find(tx, stack.id, running) if running is not None else None
+        if running is not None:
+            return await updates.find(tx, stack.id, running)
+        # One that was ended since the stack was made ready.
+        return await updates.unsettled(tx, stack.id)
     row = await updates.of_version(tx, stack.id, version)
     if row is None:
         raise NotFound(what=f"Version {version} of stack '{_name(stack)}'")

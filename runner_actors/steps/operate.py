@@ -23,6 +23,7 @@ _NAMES: dict[Operation, str] = {
 }
 """Of these two the CLI that follows a deployment must not see the name `pulumi <operation>`."""
 REMOVE_STACK = "pulumi stack rm"
+_ERROR_CHARACTERS_MAX = 500
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(r"^\s*error:\s*(.+)$", re.M)
 
@@ -72,8 +73,24 @@ def failure_of_exit(ended: Exit, tail: str, name: str) -> Failure:
     if ended.signal is not None:
         signal_name = signal.Signals(ended.signal).name
         return Failure("cli_exit", f"{name} was ended by {signal_name}.")
-    errors = _ERROR.findall(_COLOR.sub("", tail))
-    why = f": {errors[-1].strip()}" if errors else "; the log says why."
-    return Failure(
-        "cli_exit", f"{name} failed (exit code {ended.code}){why}", ended.code, said=True
-    )
+    error = last_error(tail)
+    why = f": {error}" if error else "; the log says why."
+    message = f"{name} failed (exit code {ended.code}){why}"
+    return Failure("cli_exit", message, ended.code, said=True)
+
+
+def last_error(output: str) -> str:
+    """The last error that the CLI has printed, in one line; empty if there is none.
+
+    Of an error that goes on for lines (`error: Program failed with an unhandled exception:` and a
+    traceback) the last line is added, which says what happened.
+    """
+    text = _COLOR.sub("", output)
+    found = list(_ERROR.finditer(text))
+    if not found:
+        return ""
+    error = found[-1][1].strip()
+    lines = text[found[-1].end() :].lstrip("\n").partition("\n\n")[0].splitlines()
+    if error.endswith(":") and lines:
+        error = f"{error} {lines[-1].strip()}"
+    return error[:_ERROR_CHARACTERS_MAX]

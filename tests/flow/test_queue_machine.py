@@ -42,6 +42,7 @@ Row = dict[str, Any]
 
 organizations = st.sampled_from(sorted(LIMITS))
 index = st.integers(0, 10**6)
+rarely = st.integers(0, 4).map(lambda number: number == 4)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -57,6 +58,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.own = None
         self.do(self.build())
         self.acknowledged: list[str] = []
+        self.skipping: set[str] = set()
         self.held: list[Grant] = []
         self.dead: list[Grant] = []
         self.before: dict[str, Row] = {}
@@ -186,7 +188,10 @@ class QueueMachine(RuleBasedStateMachine):
                 *(self.farm.submit(stack, request, operation) for _ in range(times))
             )
 
-        self.acknowledged += [each.id for each in self.do(together())]
+        answers = self.do(together())
+        self.acknowledged += [each.id for each in answers]
+        if skips:
+            self.skipping |= {each.id for each in answers}
 
     @rule(own_pool=st.booleans())
     def grant(self, own_pool: bool) -> None:
@@ -212,6 +217,15 @@ class QueueMachine(RuleBasedStateMachine):
             self.start(number)
         if self.held:
             self.conclude(number, succeeded)
+
+    @rule(own_pool=st.booleans(), engine=st.booleans(), number=index)
+    def grant_and_lose(self, own_pool: bool, engine: bool, number: int) -> None:
+        """A runner that is lost in the middle, before or after the engine started."""
+        self.grant(own_pool)
+        if self.held and engine:
+            self.start_the_engine(number)
+        if self.held:
+            self.crash(number)
 
     @precondition(lambda self: self.held)
     @rule(number=index)
@@ -326,8 +340,10 @@ class QueueMachine(RuleBasedStateMachine):
         self.do(janitor.run_once(self.farm.world))
         assert [row["status"] for row in self.rows()] == before
 
-    @rule()
-    def a_week_passes(self) -> None:
+    @rule(chance=rarely)
+    def a_week_passes(self, chance: bool) -> None:
+        if not chance:
+            return
         self.farm.clock.advance(8 * 86400)
         self.do(janitor.expire_waiting(self.farm.world))
         assert all(row["status"] != Status.NOT_STARTED for row in self.rows())
@@ -362,7 +378,7 @@ class QueueMachine(RuleBasedStateMachine):
         )
         return StackName(organization, project, name)
 
-    @rule(number=index, pause=st.booleans())
+    @rule(number=index, pause=rarely)
     def pause_or_resume_a_stack(self, number: int, pause: bool) -> None:
         stack = self.stacks[number % len(self.stacks)]
         query = (
@@ -376,7 +392,7 @@ class QueueMachine(RuleBasedStateMachine):
         statement = "UPDATE stacks SET paused_at = :at WHERE id = :id"
         self.do(self.change(statement, [stack_id], organization_id, at=at, id=stack_id))
 
-    @rule(login=organizations, pause=st.booleans())
+    @rule(login=organizations, pause=rarely)
     def pause_or_resume_an_organization(self, login: str, pause: bool) -> None:
         at, organization_id = self.farm.clock() if pause else None, self.farm.organizations[login]
         statement = "UPDATE organizations SET paused_at = :at WHERE id = :id"
@@ -419,6 +435,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.I2_no_more_than_the_limit(rows)
         self.I3_only_the_living_have_tokens(rows)
         self.I4_nothing_is_lost(rows)
+        self.only_the_newest_stay_where_they_wish_so(rows)
         self.stacks_are_served_in_order(rows)
         self.pointers_say_what_is_true(rows)
         self.before = {row["id"]: row for row in rows}
@@ -452,6 +469,29 @@ class QueueMachine(RuleBasedStateMachine):
             if before is not None:
                 assert within_two_moves(Status(before["status"]), Status(row["status"]))
                 assert before["status"] not in ENDED or row == before
+
+    def only_the_newest_stay_where_they_wish_so(self, rows: list[Row]) -> None:
+        """When a deployment of a stack ends: per operation, if the newest waiting one skips."""
+        changed = [row for row in rows if row["status"] != self.status_before(row)]
+        ended = {row["stack_id"] for row in changed if row["status"] in ("succeeded", "failed")}
+        expected: set[str] = set()
+        for stack_id in ended:
+            waiting = [
+                row
+                for row in rows
+                if row["stack_id"] == stack_id
+                and self.status_before(row) == Status.NOT_STARTED
+                and (row["status"] == Status.NOT_STARTED or row["reason"] == "superseded")
+            ]
+            newest = {row["operation"]: row["id"] for row in waiting}
+            skipping = {operation for operation, id_ in newest.items() if id_ in self.skipping}
+            expected |= {row["id"] for row in waiting if row["operation"] in skipping}
+            expected -= set(newest.values())
+        assert expected == {row["id"] for row in changed if row["reason"] == "superseded"}
+
+    def status_before(self, row: Row) -> str | None:
+        before = self.before.get(row["id"])
+        return before["status"] if before else None
 
     def stacks_are_served_in_order(self, rows: list[Row]) -> None:
         for stack_id in {row["stack_id"] for row in rows}:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +30,8 @@ class LocalRayForTest:
     def __init__(self, work_dir: Path, control_plane_url: str, slots: int = 10) -> None:
         self.work_dir = work_dir
         self.mark = uuid.uuid4().hex
-        self.temp_dir = Path(tempfile.mkdtemp(prefix="slipway-t-"))
+        # Not below pytest's directory: the paths of Ray's sockets must be short.
+        self._temp_dir = tempfile.TemporaryDirectory(prefix="slipway-", ignore_cleanup_errors=True)
         self.address = f"127.0.0.1:{free_port()}"
         (work_dir / "token").write_text(POOL_TOKEN)
         self.settings = runner_settings(
@@ -40,7 +40,7 @@ class LocalRayForTest:
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("SLIPWAY_", "RAY_"))},
             MARK: self.mark,
-            "SLIPWAY_RAY__TEMP_DIR": str(self.temp_dir),
+            "SLIPWAY_RAY__TEMP_DIR": self._temp_dir.name,
             "SLIPWAY_RAY__TOKEN_PATH": str(work_dir / "ray-token"),
             "SLIPWAY_RAY__SLOTS": str(slots),
         }
@@ -68,7 +68,6 @@ class LocalRayForTest:
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(60)
         wait_for(lambda: not self.processes(), f"no process left: {self.processes()}")
-        shutil.rmtree(self.temp_dir, ignore_errors=True)
         return code
 
     def processes(self) -> list[int]:

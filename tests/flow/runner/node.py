@@ -6,7 +6,9 @@ the CLI only where the pipeline around it is tested, and never in the end-to-end
 
 from __future__ import annotations
 
-import base64
+import contextlib
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +174,10 @@ class Node:
         assert [event.step for event in started] == list(range(len(started)))
         return [(event.name, ended.get(event.step)) for event in started]
 
+    def clone(self) -> Path:
+        """The stack's kept clone."""
+        return next(Path(self.settings.work_dir).glob("stacks/*/branch/source"))
+
     def leftovers(self) -> list[str]:
         """What a deployment should have removed."""
         work = Path(self.settings.work_dir)
@@ -179,5 +185,17 @@ class Node:
         return spools + [str(path.relative_to(work)) for path in work.glob("stacks/*/*/run")]
 
 
-def base64_of(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+def sh(*command: str | Path) -> bytes:
+    """Run a command for its output, whatever its exit code."""
+    return subprocess.run(command, capture_output=True, check=False).stdout
+
+
+@contextlib.contextmanager
+def small_disk(directory: Path, size: str) -> Iterator[None]:
+    """A disk of its own under a directory; needs root."""
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from runner_actors.contract import Concluded, GitSource, SourceResolved
 from tests.flow.runner.git_servers import SSHD, http_git, ssh_git
-from tests.flow.runner.node import Node
+from tests.flow.runner.node import Node, sh
 from tests.support.programs import commit, git, write
 
 
@@ -88,7 +86,7 @@ async def test_a_broken_clone_is_made_anew(node: Node) -> None:
     sha = node.program()
     node.runner()
     await deployed(node)
-    clone = next(Path(node.settings.work_dir).glob("stacks/*/branch/source"))
+    clone = node.clone()
     for damage in (
         lambda: (clone / ".git" / "HEAD").write_text("nonsense"),
         lambda: (clone / ".git" / "index").write_bytes(b"DIRC broken"),
@@ -105,7 +103,8 @@ async def test_what_a_program_wrote_into_the_clones_configuration_is_not_run(nod
     node.program(
         f"git config core.fsmonitor 'touch {trap}; false'\n"
         f"git config core.sshCommand 'touch {trap}'\n"
-        f"mkdir -p .git/hooks; printf '#!/bin/sh\\ntouch {trap}\\n' > .git/hooks/post-checkout; chmod +x .git/hooks/*"
+        f"mkdir -p .git/hooks; printf '#!/bin/sh\\ntouch {trap}\\n' > .git/hooks/post-checkout\n"
+        "chmod +x .git/hooks/*"
     )
     node.runner()
     await deployed(node)
@@ -193,18 +192,8 @@ async def test_http_with_a_password_a_token_or_a_credential_in_the_address(node:
     with http_git(node.directory, "x-access-token", "ghp_token") as server:
         url = f"{server.url}/repository"
         assert await deployed(node, repo_url=url, auth={**auth, "access_token": "ghp_token"}) == sha
-    on_disk = subprocess.run(
-        [
-            "grep",
-            "-rlE",
-            "pass word|ghp_token|pass%20word",
-            node.settings.work_dir,
-            node.settings.log_store,
-        ],
-        capture_output=True,
-        check=False,
-    )
-    assert on_disk.stdout == b""
+    secrets = "pass word|ghp_token|pass%20word"
+    assert sh("grep", "-rlE", secrets, node.settings.work_dir, node.settings.log_store) == b""
 
 
 async def test_credentials_are_for_the_repositorys_host_only(node: Node) -> None:
@@ -261,7 +250,7 @@ async def test_submodules_come_along_and_are_cleaned(node: Node) -> None:
 @pytest.mark.parametrize("passphrase", ["", "open sesame"])
 async def test_ssh_with_a_key(node: Node, passphrase: str) -> None:
     key = node.directory / "id"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", key], check=True)
+    sh("ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", key)
     sha = node.program()
     node.runner()
     with ssh_git(node.directory / "sshd", key.with_suffix(".pub").read_text()) as base:
@@ -274,12 +263,8 @@ async def test_ssh_with_a_key(node: Node, passphrase: str) -> None:
         assert await deployed(node, repo_url=url, auth=auth) == sha
         assert "cannot be read" in await failure(node, node.source(repo_url=url))
         key.unlink()
-        found = subprocess.run(
-            ["grep", "-rl", "PRIVATE KEY", node.settings.work_dir, node.settings.log_store],
-            capture_output=True,
-            check=False,
-        )
-        assert found.stdout == b""
+        places = (node.settings.work_dir, node.settings.log_store)
+        assert sh("grep", "-rl", "PRIVATE KEY", *places) == b""
 
 
 async def test_a_pull_requests_files_are_never_a_branchs(node: Node) -> None:

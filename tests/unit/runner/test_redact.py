@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from itertools import pairwise
 from urllib.parse import quote
 
 import pytest
@@ -29,7 +30,7 @@ def test_every_way_of_cutting_gives_the_same(
 ) -> None:
     redactor = Redactor(secrets)
     edges = [0, *sorted(cuts), len(text)]
-    shown = b"".join(redactor.feed(text[a:b]) for a, b in zip(edges, edges[1:], strict=False))
+    shown = b"".join(redactor.feed(text[a:b]) for a, b in pairwise(edges))
     shown += redactor.flush()
     assert shown == all_at_once(secrets, text)
 
