@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from litestar import Controller, Request, Response, get
 from litestar.di import Provide
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.response import Stream
 from msgspec import UNSET, UnsetType
 
@@ -51,8 +51,8 @@ class StepLogsWire(Wire, tag_field="__type", tag="DeploymentLogsStep", kw_only=T
     next_offset: int | UnsetType = UNSET
 
 
-ContinuationToken = Annotated[str, Parameter(query="continuationToken")]
-NextToken = Annotated[str, Parameter(query="nextToken")]
+ContinuationToken = Annotated[str, QueryParameter(name="continuationToken")]
+NextToken = Annotated[str, QueryParameter(name="nextToken")]
 
 
 class LogController(Controller):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from litestar import Controller, Request, get, post
 from litestar.di import Provide
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from control_plane.api import deployment_logs
 from control_plane.api.body import decode_bytes
@@ -36,8 +36,8 @@ REQUEST_BYTES_MAX = 1024 * 1024
 """How large a request to deploy, or with settings, may be."""
 INITIATOR_CHARACTERS_MAX = 100
 
-PageNumber = Annotated[int, Parameter(query="page")]
-PageSize = Annotated[int, Parameter(query="pageSize")]
+PageNumber = Annotated[int, QueryParameter(name="page")]
+PageSize = Annotated[int, QueryParameter(name="pageSize")]
 Words = list[str] | None
 
 

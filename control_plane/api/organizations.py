@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Controller, Request, get, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from control_plane.api.deployment_wire import DeploymentPage, DeploymentWire, Wire, deployment
 from control_plane.api.deployments import (
@@ -140,7 +140,7 @@ class OrganizationController(Controller):
         world: World,
         principal: Principal,
         organization: str,
-        size: Annotated[int, Parameter(query="pageSize")] = 100,
+        size: Annotated[int, QueryParameter(name="pageSize")] = 100,
     ) -> QueueWire:
         """What runs and what waits, in line, each with what it waits for."""
         found = await deployment_queries.queue(world, principal, organization, size)

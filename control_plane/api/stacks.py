@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, delete, get, head, patch, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import UNSET, Raw, UnsetType
 from sqlalchemy import Row
 
@@ -57,10 +57,10 @@ async def list_stacks(
     principal: Principal,
     organization: str | None = None,
     project: str | None = None,
-    tag_name: Annotated[str | None, Parameter(query="tagName")] = None,
-    tag_value: Annotated[str | None, Parameter(query="tagValue")] = None,
-    continuation_token: Annotated[str | None, Parameter(query="continuationToken")] = None,
-    max_results: Annotated[int | None, Parameter(query="maxResults")] = None,
+    tag_name: Annotated[str | None, QueryParameter(name="tagName")] = None,
+    tag_value: Annotated[str | None, QueryParameter(name="tagValue")] = None,
+    continuation_token: Annotated[str | None, QueryParameter(name="continuationToken")] = None,
+    max_results: Annotated[int | None, QueryParameter(name="maxResults")] = None,
 ) -> StackList:
     """The stacks that the caller may see."""
     filters = stacks.Filters(
@@ -186,7 +186,7 @@ async def delete_stack(
     principal: Principal,
     name: StackName,
     force: bool = False,
-    force_destroy: Annotated[bool, Parameter(query="forceDestroy")] = False,
+    force_destroy: Annotated[bool, QueryParameter(name="forceDestroy")] = False,
 ) -> None:
     """Delete a stack; with resources in it only by force."""
     await stacks.delete(world, principal, name, force=force or force_destroy)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
@@ -22,8 +22,8 @@ class History(msgspec.Struct, rename="camel", kw_only=True):
     total: int
 
 
-PageNumber = Annotated[int, Parameter(query="page", ge=0)]
-PageSize = Annotated[int, Parameter(query="pageSize", ge=0)]
+PageNumber = Annotated[int, QueryParameter(name="page", ge=0)]
+PageSize = Annotated[int, QueryParameter(name="pageSize", ge=0)]
 
 
 @get("/updates")
@@ -33,7 +33,7 @@ async def list_updates(
     name: StackName,
     page: PageNumber = 1,
     page_size: PageSize = 0,
-    output_type: Annotated[str | None, Parameter(query="output-type")] = None,
+    output_type: Annotated[str | None, QueryParameter(name="output-type")] = None,
 ) -> History:
     """The stack's history without previews. An output type asks for the richer form."""
     found = await history.page(world, principal, name, page, page_size)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get, patch, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import UNSET, Raw, UnsetType
 
 from control_plane.api import body, paging, update_history
@@ -248,8 +248,8 @@ async def read_events(
     principal: Principal,
     name: StackName,
     update_id: str,
-    continuation_token: Annotated[str | None, Parameter(query="continuationToken")] = None,
-    type_: Annotated[list[str] | None, Parameter(query="type")] = None,
+    continuation_token: Annotated[str | None, QueryParameter(name="continuationToken")] = None,
+    type_: Annotated[list[str] | None, QueryParameter(name="type")] = None,
     urn: str | None = None,
 ) -> EventPage:
     """Engine events in order, from a token on."""

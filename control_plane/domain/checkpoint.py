@@ -32,7 +32,7 @@ class InvalidState(ValueError):
     """A document that no engine could read; the text says why."""
 
 
-class Resource(urns.References):
+class Resource(urns.References, kw_only=True):
     """What of a resource must be as expected, so that nothing later stumbles over it."""
 
     type: str

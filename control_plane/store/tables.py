@@ -280,6 +280,8 @@ deployments = Table(
         "ix_deployments_queued_organization",
         "organization_id",
         "created_at",
+        # So that counting who waits reads the index alone.
+        "status",
         sqlite_where=_queued,
         postgresql_where=_queued,
     ),

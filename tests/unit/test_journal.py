@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from control_plane.domain import checkpoint, journal
 from control_plane.domain.journal import Manifest
+from control_plane.domain.urns import Renaming
 from tests.support.state import document, entry, resource
 
 MANIFEST = Manifest("2026-01-02T03:04:05Z", "v3.259.0")
@@ -261,3 +262,59 @@ def test_ten_thousand_resources_are_replayed_in_time() -> None:
     got = journal.replay(base, entries, MANIFEST)
     assert time.process_time() - started < 1.5
     assert got.resources == count
+
+
+WRONG = st.sampled_from(
+    ["null", "1", '"x"', "true", "[]", "{}", "[1]", '{"a": 1}', '[["x"]]', '{"a": [1]}']
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """All places in a document."""
+    if not isinstance(value, dict | list):
+        return [path]
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    return [path, *(place for key, each in inner for place in places(each, (*path, key)))]
+
+
+@given(st.data(), WRONG, WRONG)
+def test_what_passes_the_checks_never_stops_a_replay(
+    data: st.DataObject, first: str, second: str
+) -> None:
+    """Else a stack whose update has ended could never be used again."""
+    case = json.loads(data.draw(st.sampled_from(ENGINES_OWN)))
+    body: Any = {"base": {"version": 3, "deployment": case["base"]}, "entries": case["entries"]}
+    for wrong in (first, second):
+        *path, last = data.draw(st.sampled_from([each for each in places(body) if len(each) > 1]))
+        at = body
+        for key in path:
+            at = at[key]
+        at[last] = json.loads(wrong)
+    base = json.dumps(body["base"]).encode()
+    refresh = json.dumps(entry(999, 1, 999, isRefresh=True)).encode()
+    raw = [json.dumps(each).encode() for each in body["entries"]]
+    try:
+        checkpoint.check(base)
+        for each in raw:
+            journal.read(each)
+    except (checkpoint.InvalidState, journal.InvalidEntry):
+        return
+    got = journal.replay(base, [*raw, refresh], MANIFEST)
+    assert checkpoint.check(got.document) == got.resources
+    home = checkpoint.Home("http://x", "ada", "shop", "dev")
+    checkpoint.at_home(got.document, home)
+    list(checkpoint.ciphertexts(got.document))
+    checkpoint.check(checkpoint.renamed(got.document, Renaming("dev", "p", "prod", "q")))
+
+
+@pytest.mark.parametrize("depth", [500, 100_000])
+def test_deep_nesting_is_no_accident(depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    body = (
+        f'{{"version":3,"deployment":{{"resources":[{{"urn":"u","type":"t","inputs":{deep}}}]}}}}'
+    )
+    try:
+        checkpoint.check(body.encode())
+    except checkpoint.InvalidState:
+        return
+    assert journal.replay(body.encode(), [], MANIFEST).resources == 1

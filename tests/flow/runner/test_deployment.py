@@ -178,12 +178,13 @@ async def test_secrets_are_nowhere_on_the_disk(node: Node) -> None:
 
 
 async def test_pre_run_commands_prepare_what_follows(node: Node) -> None:
-    node.program("echo operation $A $B; cat made", **{"install.sh": "echo install $A; cat made"})
+    using = "until test -f tunnel; do sleep 0.02; done; echo operation $A $B; cat made"
+    node.program(using, **{"install.sh": "echo install $A; cat made"})
     commands = [
         "echo A=one >> $PULUMI_ENV; echo made > made",
         "echo \"export B='two words'\" >> $PULUMI_ENV; echo PULUMI_CI_STACK=x >> $PULUMI_ENV; "
         "echo second $A",
-        "test $PULUMI_CI_STACK = stack; (sleep 0.3; echo tunnel) & sleep 600 & disown; echo third",
+        "test $PULUMI_CI_STACK = stack; (sleep 0.3; echo dug; touch tunnel) & sleep 600 & disown",
     ]
     report = await node.deploy(
         node.runner(), node.grant(pre_run_commands=commands, shell="bash -e")
@@ -192,11 +193,11 @@ async def test_pre_run_commands_prepare_what_follows(node: Node) -> None:
     names = [name for name, _ in node.steps()]
     before = ["Get source", "Pre-run command 1", "Pre-run command 2", "Pre-run command 3"]
     assert names == [*before, "Download dependencies", "pulumi update"]
-    log = node.log()
+    assert "dug\n" in node.log()
+    log = node.log().replace("dug\n", "")
     assert "second one\n" in log
     assert "install one\nmade\n" in log
-    assert "operation one two words\n" in log
-    assert "tunnel\n" in log
+    assert "operation one two words\nmade\n" in log
     assert processes(node) == []
 
 

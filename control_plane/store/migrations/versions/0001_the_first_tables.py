@@ -267,7 +267,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_deployments_queued_organization",
-            ["organization_id", "created_at"],
+            ["organization_id", "created_at", "status"],
             unique=False,
             sqlite_where=sa.text("status = 'not-started'"),
             postgresql_where=sa.text("status = 'not-started'"),
