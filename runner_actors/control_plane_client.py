@@ -29,7 +29,7 @@ from runner_actors.contract import (  # noqa: E402
     LeaseRenewal,
     LeaseState,
 )
-from runner_actors.shim_client import boot_seconds  # noqa: E402
+from runner_actors.stop_ladder import boot_seconds  # noqa: E402
 
 WATCH_SECONDS = 5.0
 """How long the server may hold a renewal back, waiting for a cancel."""

@@ -55,6 +55,9 @@ def program_environment(
         **_directories(workspace),
         "PULUMI_ACCESS_TOKEN": cli_token,
         "PULUMI_SKIP_UPDATE_CHECK": "1",
+        # Milliseconds that the engine gathers journal entries for. Its own 50 are waited out again
+        # and again by steps that follow each other; this control plane is near and batches itself.
+        "PULUMI_JOURNALING_BATCH_PERIOD": "1",
         **settings,
         **protected(grant, workspace, commit),
     }

@@ -33,6 +33,7 @@ OBJECT_STORE_BYTES = 80 * 1024 * 1024
 START_SECONDS_MAX = 120.0
 PRUNE_SECONDS = 60.0
 POLL_SECONDS = 0.05
+TEMP_DIR_BYTES_MAX = 107 - len("/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 PRELOADED = (
     "runner_actors.stack_runner",
     # What Ray itself would import when a process becomes an actor: a sixth of a second.
@@ -56,7 +57,7 @@ class LocalRaySettings(msgspec.Struct, kw_only=True, frozen=True):
 
     address: str
     temp_dir: str
-    """Ray's own files; short, because the paths of Unix sockets end at 107 bytes."""
+    """For Ray's own files; short, because the paths of Unix sockets end at 107 bytes."""
     token_path: str
     """Who reads this file may run code on the cluster; it is made if it does not exist."""
     slots: int = 10
@@ -71,9 +72,13 @@ class LocalRaySettings(msgspec.Struct, kw_only=True, frozen=True):
         names["address"] = "SLIPWAY_RUNNER__RAY_ADDRESS"
         values = {field: environment[name] for field, name in names.items() if name in environment}
         try:
-            return msgspec.convert(values, cls, strict=False)
+            settings = msgspec.convert(values, cls, strict=False)
         except msgspec.ValidationError as problem:
             raise LocalRayError(f"{problem}. Set {', '.join(names.values())}.") from None
+        if len(os.fsencode(settings.temp_dir)) > TEMP_DIR_BYTES_MAX:
+            limit = f"{TEMP_DIR_BYTES_MAX} bytes is the most"
+            raise LocalRayError(f"{names['temp_dir']} is too long for Ray's sockets: {limit}.")
+        return settings
 
     @property
     def host(self) -> str:
@@ -176,7 +181,7 @@ class LocalRay:
             return True
         if seconds > START_SECONDS_MAX:
             _say("Ray does not come up", seconds=round(seconds))
-            self._ray.kill()
+            send([self._ray.pid], signal.SIGKILL)
         return False
 
     def _prune(self) -> None:

@@ -23,8 +23,8 @@ from runner_actors.slots import Open, Remove, Replace, Reuse, Seat, SlotBook, Wa
 
 PENDING_LOOK_SECONDS = 0.5
 """How often an actor that has not begun is looked after: does it lack a node, or only time?"""
-ANSWER_SECONDS = 10.0
-"""How long a living actor may take to say what it does."""
+ANSWER_SECONDS = 30.0
+"""How long a living actor may take to say what it does, on a machine that is very busy."""
 PREDECESSOR_SECONDS = 60.0
 """How long a stack's ended deployment may hold up the next one before its actor is killed."""
 

@@ -82,7 +82,7 @@ class Reporter:
         """What an earlier actor has already put down, only sent by nobody, is not told twice."""
         self.sink.close()
         log_complete = await self._uploaded() and log_complete
-        await self.announcer.told()
+        await self._steps_told()
         if log_complete and not self._has(LogEnded):
             self.outbox.add(LogEnded, length=self.sink.length, segments=self.sink.segments)
         # The lease ends with the conclusion: a renewal that crosses it would find it lost.
@@ -97,6 +97,11 @@ class Reporter:
             )
         await self.outbox.drained()
         return log_complete
+
+    async def _steps_told(self) -> None:
+        told = asyncio.create_task(self.announcer.told())
+        await asyncio.wait({told, self._telling}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
 
     def _has(self, kind: type[Event]) -> bool:
         return any(isinstance(event, kind) for event in self._events.events[-2:])

@@ -10,9 +10,11 @@ the control plane may queue the deployment again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,7 @@ from runner_actors.unseal import CannotUnseal, Unsealer, runner_token
 
 _TAIL_BYTES = 16384
 _LOOK_SECONDS = 0.05
+OLD_SPOOL_SECONDS = 2 * 86400
 
 log = logging.getLogger("slipway.runner")
 
@@ -173,6 +176,17 @@ class Salvage:
 
     def _length(self) -> int:
         return os.stat(os.path.join(self._directory, OUT)).st_size
+
+
+def forget_old_spools(work_dir: str) -> None:
+    """Remove what no gateway has ever asked for, long after its leases ended."""
+    for directory in Path(work_dir, "spool").glob("*"):
+        with contextlib.suppress(OSError):
+            age = time.time() - max(path.stat().st_mtime for path in directory.iterdir())
+            lock = try_lock(str(directory / LOCK)) if age > OLD_SPOOL_SECONDS else None
+            if lock is not None:
+                shutil.rmtree(directory, ignore_errors=True)
+                os.close(lock)
 
 
 class _Story:

@@ -39,7 +39,7 @@ from runner_actors.process_tree import (
 )
 from runner_actors.redact import Redactor
 from runner_actors.spool import LOCK, SpoolFull, SpoolWriter, try_lock
-from runner_actors.stop_ladder import Lease, StopLadder
+from runner_actors.stop_ladder import Lease, StopLadder, boot_seconds
 
 MARKER = "SLIPWAY_DEPLOYMENT"
 """In every child's environment: `<deployment id>.<generation>`, to find what outlived a shim."""
@@ -48,11 +48,6 @@ SHORTEST_WAIT_SECONDS = 0.005
 RETRY_SECONDS = 0.005
 SWEEP_SECONDS_MAX = 10.0
 """After this long a process that cannot be killed no longer holds up the report of its command."""
-
-
-def boot_seconds() -> float:
-    """The clock of leases: it does not stop while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Shim:
@@ -119,7 +114,7 @@ class Shim:
             waits.append(self._ladder.next_at(self._lease) - now)
         if self._command and self._command.status is not None:
             waits.append(self._command.linger_until - now)
-        if self._ending:
+        if self._ending and not self._command:
             waits.append(0.0)
         return max(min(waits), SHORTEST_WAIT_SECONDS)
 

@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import msgspec
 
 MESSAGE_BYTES_MAX = 16 << 20
+_INHERITED = ("PATH", "LD_LIBRARY_PATH")
 _PROGRAM = "import sys; sys.path.append(sys.argv[2]); from runner_actors.shim import main; main()"
 _PACKAGE_ROOT = str(Path(__file__).resolve().parent.parent)
 
@@ -81,7 +81,7 @@ class ShimClient:
             self._starter = subprocess.Popen(
                 argv,
                 pass_fds=[theirs.fileno()],
-                env={"PATH": os.environ.get("PATH", os.defpath)},
+                env={name: os.environ[name] for name in _INHERITED if name in os.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -197,8 +197,3 @@ class ShimClient:
 def secret_text(value: bytes) -> str:
     """How a secret travels to the shim: base64, inside the socket only."""
     return base64.b64encode(value).decode()
-
-
-def boot_seconds() -> float:
-    """The clock that leases are measured with, in this process and in the shim."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -72,7 +72,7 @@ def _top_up(raylet: str) -> None:
 
     messages: Any = node_manager_pb2
     services: Any = node_manager_pb2_grpc
-    with grpc.insecure_channel(raylet) as channel:
+    with grpc.insecure_channel(raylet, (("grpc.enable_http_proxy", 0),)) as channel:
         service = services.NodeManagerServiceStub(channel)
         terms = {"metadata": _credentials(), "timeout": RPC_SECONDS}
         stats = service.GetNodeStats(messages.GetNodeStatsRequest(), **terms)

@@ -20,7 +20,7 @@ from runner_actors.control_plane_client import ControlPlaneClient
 from runner_actors.deployment import Deployment
 from runner_actors.log_store import S3LogStore, open_log_store
 from runner_actors.reports import Busy, RunnerStatus, RunReport
-from runner_actors.salvage import Salvage
+from runner_actors.salvage import Salvage, forget_old_spools
 from runner_actors.settings import RunnerSettings
 from runner_actors.shim_client import ShimClient
 
@@ -37,6 +37,7 @@ class StackRunner:
         self._store = open_log_store(self._settings.log_store, self._settings.log_store_endpoint)
         if isinstance(self._store, S3LogStore):
             threading.Thread(target=self._store.connect, daemon=True).start()
+        forget_old_spools(self._settings.work_dir)
         self._client: ControlPlaneClient | None = None
         self._busy: Busy | None = None
         self._running: asyncio.Task[RunReport] | None = None

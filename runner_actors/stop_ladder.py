@@ -7,11 +7,17 @@ machine is suspended: a lease must not seem young to a machine that slept throug
 from __future__ import annotations
 
 import signal
+import time
 
 TERMINATE_SECONDS = 2.0
 """Between SIGTERM and SIGKILL."""
 MARGIN_SECONDS_MAX = 1.0
 """How long before the end of the lease the last process must be dead."""
+
+
+def boot_seconds() -> float:
+    """The time by the clock of leases, the same in all processes of the machine."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Lease:

@@ -9,6 +9,7 @@ thrown away and cloned again, once.
 from __future__ import annotations
 
 import re
+import shutil
 
 import msgspec
 
@@ -143,6 +144,9 @@ class _Checkout:
             await self._git("init", "--quiet", "--template=", ".")
         for name in _STALE_LOCKS:
             (git / name).unlink(missing_ok=True)
+        if self._attempt.grant.trust == "pull_request":
+            # Submodules have configurations of their own, which another author may have changed.
+            shutil.rmtree(git / "modules", ignore_errors=True)
         url = self._remote.url.replace("\\", "\\\\").replace('"', '\\"')
         (git / "config").write_text(_CLONE_CONFIG.format(url=f'"{url}"'))
         return fresh
@@ -266,10 +270,15 @@ class _Checkout:
         )
         ended = await self._tools.run(command, SOURCE_SECONDS_MAX)
         if failure := stopped(ended):
-            raise _Problem(failure)
+            raise _Problem(_too_long() if failure.reason == "timed_out" else failure)
         if ended.problem:
             raise _Problem(Failure("internal", f"Git could not be started: {ended.problem}"))
         return ended
+
+
+def _too_long() -> Failure:
+    minutes = SOURCE_SECONDS_MAX // 60
+    return Failure("timed_out", f"The source did not come within {minutes} minutes.")
 
 
 def _fetch_arguments(depth: str, *refs: str) -> tuple[str, ...]:

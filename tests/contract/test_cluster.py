@@ -18,6 +18,8 @@ from tests.support.fake_cluster import FakeCluster
 from tests.support.local_ray import LocalRayForTest
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.xdist_group("test_cluster")
+
 SLOTS = 3
 
 
@@ -123,7 +125,7 @@ async def test_removing_a_slot_kills_its_actor(cluster: Cluster) -> None:
 
 async def test_after_a_kill_name_and_slot_are_free_at_once(cluster: Cluster) -> None:
     slot = await cluster.make_slot("a/0")
-    for _ in range(5):
+    for _ in range(3):
         actor = await cluster.make_actor("a/b/c", slot)
         await cluster.begun(actor)
         hanging = asyncio.create_task(cluster.call(actor, "hang"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.processes import end_marked
 from tests.support.programs import SLOW, repository
 from tests.support.server import Server, serving
 from tests.support.waiting import wait_for
@@ -197,7 +198,9 @@ def slow(cli: Cli) -> Iterator[subprocess.Popen[str]]:
     finally:
         if process.poll() is None:
             process.kill()
-            process.communicate()
+        process.communicate()
+        # An engine that is killed leaves its plugins behind.
+        end_marked(f"PULUMI_HOME={cli.home}")
 
 
 def _pending(cli: Cli) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from control_plane import toolchain
+from tests.support.processes import marked
 from tests.support.waiting import wait_for
 
 USER = "ada"
@@ -90,16 +91,7 @@ class Slipway:
 
     def processes(self) -> dict[int, str]:
         """Everything that carries this server's mark: pid -> command line."""
-        found = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
-                try:
-                    if f"{MARK}={self.mark}".encode() in (entry / "environ").read_bytes():
-                        line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                        found[int(entry.name)] = line.decode(errors="replace").strip()
-                except OSError:
-                    continue
-        return {pid: line for pid, line in found.items() if line}
+        return marked(f"{MARK}={self.mark}")
 
     def pids(self, part: str) -> list[int]:
         """Processes of this server whose command line contains the part."""

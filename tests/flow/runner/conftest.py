@@ -11,7 +11,8 @@ import pytest
 
 from runner_actors.process_tree import marked, send
 from runner_actors.shim import MARKER
-from runner_actors.shim_client import Begin, Command, ShimClient, boot_seconds
+from runner_actors.shim_client import Begin, Command, ShimClient
+from runner_actors.stop_ladder import boot_seconds
 from tests.flow.runner.fake_control_plane import FakeControlPlane
 from tests.flow.runner.node import Node
 from tests.support.moto_process import moto_server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 
 import pytest
 
@@ -278,3 +279,13 @@ async def test_a_pull_requests_files_are_never_a_branchs(node: Node) -> None:
         assert report.reason == "completed"
         seen[trust] = {line for line in node.log().splitlines() if "=" in line}
     assert not seen["branch"] & seen["pull_request"]
+
+
+async def test_a_source_that_does_not_come(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner_actors.steps.checkout.SOURCE_SECONDS_MAX", 1)
+    node.program()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/x.git"
+        report = await node.again(node.runner(), source=node.source(repo_url=url))
+    assert (report.ended, report.reason) == ("concluded", "timed_out")
+    assert "The source did not come" in report.message

@@ -15,6 +15,7 @@ import pytest
 
 from runner_actors.contract import Concluded, Grant, LogEnded, LogSegment, StepStarted
 from runner_actors.reports import RunReport
+from runner_actors.salvage import forget_old_spools
 from runner_actors.spool import EVENTS, LOCK, OUT, spool_directory, try_lock
 from tests.flow.runner.node import Node
 from tests.flow.runner.test_deployment import DEAF, HANGING, processes
@@ -240,3 +241,22 @@ async def test_an_actor_that_lives_after_all_keeps_its_deployment(
     assert (await salvaging).ended in ("nothing", "lease_lost")
     assert node.control_plane.of(LogEnded)
     assert "working now\n" in node.log()
+
+
+async def test_spools_that_nobody_asks_for_are_removed_some_day(node: Node, actors: Actors) -> None:
+    node.program(HANGING)
+    grant = node.grant()
+    await killed(actors, grant)
+    spool = actors.spool(grant)
+    await eventually(lambda: free(spool / LOCK), "the tree is gone")
+    forget_old_spools(node.settings.work_dir)
+    assert spool.exists()
+    for path in spool.iterdir():
+        os.utime(path, (0, 0))
+    busy = try_lock(str(spool / LOCK))
+    assert busy is not None
+    forget_old_spools(node.settings.work_dir)
+    assert spool.exists(), "not while its processes may live"
+    os.close(busy)
+    node.runner()
+    assert not spool.exists()

@@ -20,8 +20,9 @@ import pytest
 
 from runner_actors.process_tree import end_descendants, marked, send
 from runner_actors.shim import MARKER
-from runner_actors.shim_client import ShimClient, ShimGone, boot_seconds, secret_text
+from runner_actors.shim_client import ShimClient, ShimGone, secret_text
 from runner_actors.spool import SpoolReader, try_lock
+from runner_actors.stop_ladder import boot_seconds
 from tests.flow.runner.conftest import Bench
 from tests.flow.runner.node import sh, small_disk
 from tests.support.waiting import eventually, wait_for

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from runner_actors.local_ray import (
     ray_arguments,
     ray_environment,
 )
+from runner_actors.pool_client import PoolClient
 from tests.support.gateway_bench import runner_settings
+from tests.support.pool_server import POOL_TOKEN, pool_server
 
 ENVIRONMENT = {
     "SLIPWAY_RUNNER__RAY_ADDRESS": "127.0.0.1:7000",
@@ -69,9 +72,9 @@ def test_workers_inherit_no_settings_of_slipway() -> None:
     assert "RAY_ADDRESS" not in environment
 
 
-def test_local_ray_ends_with_a_message_when_it_cannot_start(tmp_path: Path) -> None:
-    environment = {**ENVIRONMENT, "SLIPWAY_RAY__TEMP_DIR": str(tmp_path), "PATH": os.defpath}
-    with ray_files.exclusive(tmp_path):
+def test_local_ray_ends_with_a_message_when_it_cannot_start() -> None:
+    with tempfile.TemporaryDirectory() as temp_dir, ray_files.exclusive(Path(temp_dir)):
+        environment = {**ENVIRONMENT, "SLIPWAY_RAY__TEMP_DIR": temp_dir, "PATH": os.defpath}
         done = subprocess.run(
             [sys.executable, "-m", "runner_actors.local_ray"],
             env=environment,
@@ -79,7 +82,7 @@ def test_local_ray_ends_with_a_message_when_it_cannot_start(tmp_path: Path) -> N
             text=True,
         )
     assert done.returncode == 1
-    assert f"Another Ray runs in {tmp_path}." in done.stderr
+    assert f"Another Ray runs in {temp_dir}." in done.stderr
 
 
 def test_sessions_and_logs_of_the_dead_are_removed(tmp_path: Path) -> None:
@@ -107,3 +110,21 @@ def test_the_cluster_token_is_made_once_and_only_its_user_may_read_it(tmp_path: 
     assert path.read_text() == made
     assert len(made) == 64
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_local_ray_refuses_a_directory_that_is_too_long_for_sockets() -> None:
+    with pytest.raises(LocalRayError, match="SLIPWAY_RAY__TEMP_DIR is too long"):
+        LocalRaySettings.from_environment(ENVIRONMENT | {"SLIPWAY_RAY__TEMP_DIR": "/" + "x" * 60})
+
+
+async def test_a_proxy_of_the_environment_is_not_used_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pool_server() as server:
+        api = PoolClient(server.url, POOL_TOKEN)
+        assert (await api.live_grants()).grants == []
+        await api.close()
