@@ -18,6 +18,8 @@ from runner_actors.serving import Server
 
 POLL_SECONDS = 20.0
 GRANTS_MAX = 10
+FOLLOWER_SECONDS = 0.5
+"""Between the polls of a gateway that does not lead, in case they are not held."""
 RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX = 0.05, 2.0
 RECONCILE_SECONDS = 10.0
 OVERDUE_SECONDS = 60.0
@@ -68,6 +70,8 @@ class Dispatcher:
         while True:
             await self.poll_once(wait_seconds)
             wait_seconds = POLL_SECONDS
+            if not self._leads:
+                await asyncio.sleep(FOLLOWER_SECONDS)
 
     async def poll_once(self, wait_seconds: float) -> None:
         """Ask for work once, and begin what is given."""

@@ -15,6 +15,8 @@ from runner_actors.places import Work
 from runner_actors.pool_client import LeaseEnded, Refused, Unavailable
 
 HOLDS_PER_LEASE = 5
+HOLD_SECONDS_MAX = 2.0
+"""A cancel of a deployment that waits is seen within this time."""
 RETRY_SECONDS = 0.5
 
 log = structlog.get_logger()
@@ -41,12 +43,12 @@ class Holder(Protocol):
 
 
 class Hold:
-    """The lease of one grant, posted for while `keeping` is entered."""
+    """The lease of one grant."""
 
     def __init__(self, holder: Holder, work: Work, lease_seconds: float) -> None:
         self._holder = holder
         self._work = work
-        self._every = lease_seconds / HOLDS_PER_LEASE
+        self._every = min(lease_seconds / HOLDS_PER_LEASE, HOLD_SECONDS_MAX)
         self._waiting_for = ""
         self._told = asyncio.Event()
         self._failing = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -27,7 +28,8 @@ from runner_actors.reports import RunReport
 PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)
 """Between attempts to make a lost actor again, in seconds; the last one repeats."""
 RELEASES_MAX = 20
-PLACING_ATTEMPTS = 4
+PLACING_SECONDS_MAX = 60.0
+"""How long it is tried to make an actor that cannot begin."""
 LOST_TEXT = "The runner that had this deployment was lost. Its log in the cluster says more."
 UNPLACEABLE_TEXT = (
     "The runner could not be started. The log of the gateway says why; deploy again once it works."
@@ -118,8 +120,8 @@ class Server:
     ) -> Place | None:
         """A place for a grant; None when it has been given up, and given back."""
         wanted = Wanted.by(grant)
-        problem = ""
-        for pause in itertools.islice(_pauses(), PLACING_ATTEMPTS):
+        give_up = self._clock() + PLACING_SECONDS_MAX
+        for pause in _pauses():
             try:
                 placing = self._place(wanted, hold, pause)
                 return await hold.during(placing, cancellable=cancellable)
@@ -132,9 +134,10 @@ class Server:
                 log.info("cancelled while waiting", deployment=work.deployment_id)
                 await self._release(work, "cancelled", f"Cancelled by {cancel.by or 'a user'}.")
                 return None
-            except RunnerLost as lost:
-                problem = str(lost)
-                log.warning("runner not made", stack_path=wanted.stack_path, problem=problem)
+            except RunnerLost as problem:
+                log.warning("runner not made", stack_path=wanted.stack_path, problem=str(problem))
+            if self._clock() > give_up:
+                break
         await self._release(work, "runner_lost", UNPLACEABLE_TEXT)
         return None
 
@@ -149,7 +152,7 @@ class Server:
     ) -> RunReport | None:
         """What became of a deployment whose actor may be gone; None when nobody can say.
 
-        It gives up after a lease's time: by then the shim has ended the process tree by itself.
+        It gives up a lease's time after the loss: by then the shim has ended the process tree.
         """
         give_up = self._clock() + patience_seconds
         for pause in _pauses():
@@ -157,13 +160,16 @@ class Server:
             try:
                 async with asyncio.timeout(give_up - self._clock()):
                     await hold.during(place.ensure(hold.tell))
-                if await place.working_on() == work:
-                    return await place.wait(work)
-                return await hold.during(place.salvage(work))
+                if await place.working_on() != work:
+                    return await hold.during(place.salvage(work))
+                give_up = math.inf
+                return await place.wait(work)
             except (RunnerLost, RunnerFailed, TimeoutError) as problem:
                 log.warning("not recovered yet", problem=str(problem), **_facts(work, place))
-            if self._clock() > give_up:
+            now = self._clock()
+            if now > give_up:
                 break
+            give_up = min(give_up, now + patience_seconds)
         await place.stop()
         return None
 

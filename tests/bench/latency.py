@@ -140,11 +140,13 @@ def _warm_starts(stage: Stage, stack_path: str) -> Samples:
 
 
 def _cold(stage: Stage) -> tuple[Samples, Samples]:
+    """Without the installation of dependencies, whose time is the program's and the network's."""
     say(f"(a) {COLD_STARTS} first deployments of new stacks")
+    request = source(stage.program, options={"skipInstallDependencies": True})
     steps, starts = Samples(), Samples()
     for number in range(COLD_STARTS):
         stack_path = create_stack(stage.wire, "bench", f"cold-{number}")
-        ended = deploy(stage.wire, stack_path, source(stage.program))
+        ended = deploy(stage.wire, stack_path, request)
         steps.ours.append(ended.first_step)
         starts.ours.append(_start(stage, ended))
         time.sleep(PAUSE_SECONDS)

@@ -40,6 +40,8 @@ class FakeCluster:
         self.slots: dict[str, FakeSlot] = {}
         self.actors: dict[str, FakeActor] = {}
         self.made = 0
+        self.calls: list[str] = []
+        """The methods of actors that are being called now."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -112,8 +114,12 @@ class FakeCluster:
         await self.begun(actor)
 
         async def called() -> Any:
-            await actor.answers.wait()
-            return await getattr(actor.instance, method)(*arguments)
+            self.calls.append(method)
+            try:
+                await actor.answers.wait()
+                return await getattr(actor.instance, method)(*arguments)
+            finally:
+                self.calls.remove(method)
 
         return await self._unless_dead(actor, called())
 

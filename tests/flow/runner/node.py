@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ class Node:
             allow_local_sources=True,
         )
         self.runners: list[StackRunner] = []
+        self.identity = str(uuid.uuid4())
         self.repository = directory / "repository"
 
     def runner(self, **changes: Any) -> StackRunner:
@@ -96,7 +98,7 @@ class Node:
 
     def grant(self, **changes: Any) -> Grant:
         self.control_plane.generation = generation = changes.get("generation", 1)
-        identity = changes.get("deployment_id", "0d1e2f30-0000-4000-8000-000000000001")
+        identity = changes.get("deployment_id", self.identity)
         lease = f"lease/{identity}/{generation}"
         given = {
             "deployment_id": identity,
@@ -141,8 +143,8 @@ class Node:
         """Another deployment of the same stack."""
         self.control_plane.events.clear()
         self.control_plane.alive = True
-        identity = f"0d1e2f30-0000-4000-8000-{len(self.control_plane.calls):012d}"
-        return await self.deploy(runner, self.grant(**({"deployment_id": identity} | changes)))
+        self.identity = str(uuid.uuid4())
+        return await self.deploy(runner, self.grant(**changes))
 
     # What readers see.
 

@@ -256,8 +256,8 @@ async def test_the_tree_is_dead_before_an_unrenewed_lease_ends(bench: Bench) -> 
 
 
 async def test_a_renewed_lease_moves_the_deadline(bench: Bench) -> None:
-    shim = await bench.begin(lease_until=boot_seconds() + 1, lease_seconds=1.0)
-    running = asyncio.create_task(shim.run(bench.command("sleep", "2")))
+    shim = await bench.begin(lease_until=boot_seconds() + 3, lease_seconds=3.0)
+    running = asyncio.create_task(shim.run(bench.command("sleep", "4")))
     shim.renew(boot_seconds() + 30)
     shim.renew(boot_seconds() - 5)
     assert (await running).code == 0

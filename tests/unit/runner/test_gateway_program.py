@@ -128,3 +128,36 @@ async def test_a_proxy_of_the_environment_is_not_used_on_this_machine(
         api = PoolClient(server.url, POOL_TOKEN)
         assert (await api.live_grants()).grants == []
         await api.close()
+
+
+def test_a_gateway_without_settings_says_which_are_missing() -> None:
+    done = _gateway({})
+    assert done.returncode == 1
+    assert "control_plane_url" in done.stderr
+
+
+def test_a_gateway_that_is_refused_says_why(tmp_path: Path) -> None:
+    with pool_server() as server:
+        server.refuses = True
+        (tmp_path / "token").write_text("wrong")
+        settings = runner_settings(tmp_path, server.url, ray_address="127.0.0.1:1")
+        done = _gateway(
+            {
+                f"SLIPWAY_RUNNER__{name.upper()}": str(getattr(settings, name))
+                for name in settings.__struct_fields__
+            }
+        )
+    assert done.returncode == 1
+    assert "The control plane refuses to register: the token is not known" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _gateway(settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLIPWAY_", "RAY_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "runner_actors.gateway"],
+        env=kept | settings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )

@@ -13,6 +13,7 @@ from runner_actors import placement as placement_module
 from runner_actors import serving as serving_module
 from runner_actors.contract import LiveGrant
 from runner_actors.places import Work
+from runner_actors.serving import Server
 from tests.support.gateway_bench import GatewayBench, gateway_bench
 from tests.support.stand_in import HOLD
 from tests.support.waiting import eventually
@@ -24,6 +25,7 @@ FAIL = {"FAIL": {"plain": "1"}}
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[GatewayBench]:
     monkeypatch.setattr(placement_module, "PENDING_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(serving_module, "PAUSES", (0.0, 0.01))
+    monkeypatch.setattr(serving_module, "PLACING_SECONDS_MAX", 0.1)
     async with gateway_bench(tmp_path, slots=1) as made:
         yield made
 
@@ -137,7 +139,7 @@ async def test_an_actor_that_cannot_begin_is_tried_again_and_then_given_up(
     bench.world.break_constructor()
     grant = bench.take()
     await bench.serving.serve(grant)
-    assert bench.cluster.made == serving_module.PLACING_ATTEMPTS
+    assert bench.cluster.made > 2
     assert bench.server.outcome(grant.deployment_id) == "released: runner_lost"
     assert "stand-in" not in bench.server.releases[0]["message"], "defects are for the log"
     bench.world.break_constructor(broken=False)
@@ -173,6 +175,23 @@ async def test_a_live_deployment_is_taken_over_from_its_actor(bench: GatewayBenc
     assert bench.server.outcome(grant.deployment_id) == "concluded"
     assert not bench.world.of(grant.deployment_id, "salvaged")
     assert not bench.server.releases
+
+
+async def test_an_actor_that_dies_long_after_it_was_taken_over_is_salvaged(
+    bench: GatewayBench,
+) -> None:
+    grant = bench.take(environment=HOLD)
+    first = asyncio.create_task(bench.serving.serve(grant))
+    await bench.started(grant.deployment_id)
+    first.cancel()
+    ((place, _),) = await bench.placement.adopt()
+    later = Server(bench.api, bench.placement, lambda: bench.now)
+    resuming = asyncio.create_task(later.resume(_live(grant), place))
+    await eventually(lambda: "wait" in bench.cluster.calls, "it waits for the actor")
+    bench.now += 3600
+    bench.cluster.die(bench.actor())
+    await resuming
+    assert bench.world.of(grant.deployment_id, "salvaged")
 
 
 async def test_a_live_deployment_without_an_actor_is_salvaged(bench: GatewayBench) -> None:

@@ -53,6 +53,7 @@ def test_tokens_variables_and_git_credentials(unsealer: Unsealer) -> None:
         "not base64!",
         "",
     ],
+    ids=["another name", "another stack", "changed", "not base64", "empty"],
 )
 def test_nothing_opens_in_another_place(unsealer: Unsealer, value: str) -> None:
     with pytest.raises(CannotUnseal, match="'env/A'"):
