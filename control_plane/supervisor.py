@@ -28,6 +28,8 @@ from control_plane.config import Config
 
 PR_SET_PDEATHSIG = 1
 BACKLOG = 2048
+RAY_TEMP_DIR_BYTES_MAX = 41
+STOP_MARGIN_SECONDS = 10.0
 LOG_BYTES_MAX = 20 * 1024 * 1024
 READY_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -166,19 +168,22 @@ class Slipway:
         )
         return f"Slipway was not ready after {seconds:.0f} s: {missing}.\n{logs}"
 
-    async def stop(self, graceful: bool = True) -> None:
+    def _patience(self) -> float:
+        """How long a deployment's processes may take to end, in seconds."""
+        return self.config.deployments.grace_seconds + STOP_MARGIN_SECONDS
+
+    async def stop(self) -> None:
         """End all children in order; waits for process trees of deployments to be gone."""
         order = ("gateway", "ray", "serve")
         for name in order:
             if name == "serve":
-                await self._wait_for_shims(graceful)
+                await self._wait_for_shims()
             if name in self.children:
-                await self.children[name].stop()
+                await self.children[name].stop(self._patience() + STOP_MARGIN_SECONDS)
 
-    async def _wait_for_shims(self, graceful: bool) -> None:
+    async def _wait_for_shims(self) -> None:
         """A shim holds its spool's lock as long as anything of its deployment lives."""
-        patience = self.config.deployments.grace_seconds + 10 if graceful else 10
-        deadline = asyncio.get_running_loop().time() + patience
+        deadline = asyncio.get_running_loop().time() + self._patience()
         said = False
         while _held_locks(Path(self.config.work_dir) / "spool"):
             if asyncio.get_running_loop().time() > deadline:
@@ -321,6 +326,9 @@ def _runner_environment(config: Config, toolchain_dir: Path, ray_port: int) -> d
         "SLIPWAY_RAY__TEMP_DIR": str(_ray_temp_dir(config)),
         "SLIPWAY_RAY__TOKEN_PATH": str(config.data_dir / "pool" / "ray-token"),
         "SLIPWAY_RAY__SLOTS": str(config.runner.slots),
+        "SLIPWAY_RAY__STOP_SECONDS": str(config.deployments.grace_seconds + STOP_MARGIN_SECONDS),
+        # Else Ray takes the machine's own address in place of 127.0.0.1, and listens there.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(config.data_dir / "pool" / "ray-token"),
         "PYTHONUNBUFFERED": "1",
@@ -330,7 +338,10 @@ def _runner_environment(config: Config, toolchain_dir: Path, ray_port: int) -> d
 def _ray_temp_dir(config: Config) -> Path:
     """Short, because Ray makes Unix sockets under it, whose paths hold 107 bytes at most."""
     digest = hashlib.sha256(str(config.data_dir).encode()).hexdigest()[:10]
-    return Path(tempfile.gettempdir()) / f"slipway-{digest}"
+    name = f"slipway-{digest}"
+    place = Path(tempfile.gettempdir()) / name
+    short = len(os.fsencode(place)) <= RAY_TEMP_DIR_BYTES_MAX
+    return place if short else Path("/tmp") / name  # noqa: S108 - Ray's starter makes it 0700
 
 
 def _local_url(config: Config) -> str:

@@ -91,9 +91,9 @@ class LocalRaySettings(msgspec.Struct, kw_only=True, frozen=True):
         return self.address.rpartition(":")[2]
 
     @property
-    def ray_dir(self) -> str:
-        """Ray opens its directory to everybody, so it gets one inside ours, which is closed."""
-        return os.path.join(self.temp_dir, "r")
+    def ray_dir(self) -> Path:
+        """Ray's own directory."""
+        return ray_files.ray_dir(Path(self.temp_dir))
 
 
 def main() -> int:
@@ -118,22 +118,21 @@ class LocalRay:
 
     def __init__(self, settings: LocalRaySettings) -> None:
         self._settings = settings
-        self._temp_dir = Path(settings.ray_dir)
+        self._ray_dir = settings.ray_dir
         self._began = time.monotonic()
         self._prune_at = self._began + PRUNE_SECONDS
         self._exit_code: int | None = None
 
     def run(self) -> int:
         """Start, watch and end Ray; gives this program's exit code."""
-        self._temp_dir.mkdir(exist_ok=True)
-        send(marked(MARKER, self._settings.ray_dir), signal.SIGKILL)
-        ray_files.remove_sessions(self._temp_dir)
+        send(marked(MARKER, str(self._ray_dir)), signal.SIGKILL)
+        ray_files.make_anew(Path(self._settings.temp_dir))
         ray_files.ensure_token(Path(self._settings.token_path))
         self._ray = self._start()
         told_to_stop = self._watch()
         self._end_all()
         if told_to_stop:
-            ray_files.remove_sessions(self._temp_dir)
+            ray_files.remove(Path(self._settings.temp_dir))
             return 0
         # The session's own logs stay for whoever looks into it, until the next start.
         _say("Ray has ended", exit_code=self._exit_code, output=ray_files.tail(self._output))
@@ -141,7 +140,7 @@ class LocalRay:
 
     @property
     def _output(self) -> Path:
-        return self._temp_dir / "ray_start.log"
+        return self._ray_dir / "ray_start.log"
 
     def _start(self) -> subprocess.Popen[bytes]:
         executable = Path(sys.executable).with_name("ray")
@@ -151,7 +150,7 @@ class LocalRay:
             return subprocess.Popen(
                 [str(executable), *ray_arguments(self._settings)],
                 env=ray_environment(self._settings, os.environ),
-                cwd=self._temp_dir,
+                cwd=self._ray_dir,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -176,7 +175,7 @@ class LocalRay:
     def _check_ready(self) -> bool:
         """Ray writes its address down when the node is up."""
         seconds = time.monotonic() - self._began
-        if ray_files.address_file(self._temp_dir).exists():
+        if ray_files.address_file(self._ray_dir).exists():
             _say("Ray is ready", address=self._settings.address, seconds=round(seconds, 2))
             return True
         if seconds > START_SECONDS_MAX:
@@ -187,7 +186,7 @@ class LocalRay:
     def _prune(self) -> None:
         if time.monotonic() >= self._prune_at:
             self._prune_at = time.monotonic() + PRUNE_SECONDS
-            ray_files.prune_logs(self._temp_dir)
+            ray_files.prune_logs(self._ray_dir)
 
     def _reap(self) -> bool:
         """Collect what has ended, orphans of Ray too; True when no child is left."""
@@ -250,7 +249,7 @@ def ray_environment(settings: LocalRaySettings, inherited: Mapping[str, str]) ->
         if not name.startswith(("SLIPWAY_", "RAY_"))
     }
     return kept | {
-        MARKER: settings.ray_dir,
+        MARKER: str(settings.ray_dir),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": settings.token_path,
         # Without it Ray replaces a loopback address by the machine's own and listens to everybody.

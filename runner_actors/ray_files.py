@@ -33,24 +33,33 @@ def exclusive(temp_dir: Path) -> Iterator[None]:
         yield
 
 
-def address_file(temp_dir: Path) -> Path:
+def address_file(ray_dir: Path) -> Path:
     """Ray writes its address here once a node is up."""
-    return temp_dir / "ray_current_cluster"
+    return ray_dir / "ray_current_cluster"
 
 
-def remove_sessions(temp_dir: Path) -> None:
-    """Remove what earlier runs left behind; only for the holder of the directory."""
-    address_file(temp_dir).unlink(missing_ok=True)
-    for session in temp_dir.glob("session_*"):
-        if session.is_symlink():
-            session.unlink()
-        else:
-            shutil.rmtree(session, ignore_errors=True)
+def ray_dir(temp_dir: Path) -> Path:
+    """Ray opens its directory to everybody, so it gets one inside ours, which is closed."""
+    return temp_dir / "r"
 
 
-def prune_logs(temp_dir: Path) -> None:
+def make_anew(temp_dir: Path) -> None:
+    """An empty directory for Ray, whatever an earlier run left; for the holder of ours only."""
+    shutil.rmtree(ray_dir(temp_dir), ignore_errors=True)
+    ray_dir(temp_dir).mkdir(exist_ok=True)
+
+
+def remove(temp_dir: Path) -> None:
+    """Remove all files of Ray, and our directory if nothing else is in it; for its holder only."""
+    shutil.rmtree(ray_dir(temp_dir), ignore_errors=True)
+    (temp_dir / "lock").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        temp_dir.rmdir()
+
+
+def prune_logs(ray_dir: Path) -> None:
     """Remove the logs of processes that have ended: each actor leaves five files."""
-    for log in temp_dir.glob("session_*/logs/**/*.*"):
+    for log in ray_dir.glob("session_*/logs/**/*.*"):
         pid = _PID.search(log.name)
         if pid and not os.path.exists(f"/proc/{pid[1]}"):
             log.unlink(missing_ok=True)

@@ -130,9 +130,12 @@ def _warm_steps(stage: Stage, stack_path: str) -> Samples:
 
 def _warm_starts(stage: Stage, stack_path: str) -> Samples:
     say(f"(a) {WARM_STARTS} warm deployments of an unchanged commit, to the CLI")
+    request = source(stage.program)
+    # Once for the dependencies, which may depend on the pre-run commands that were there before.
+    deploy(stage.wire, stack_path, request)
     samples = Samples()
     for _ in range(WARM_STARTS):
-        ended = deploy(stage.wire, stack_path, source(stage.program))
+        ended = deploy(stage.wire, stack_path, request)
         samples.ours.append(_start(stage, ended))
         time.sleep(PAUSE_SECONDS)
         samples.bare.append(stage.ray.call(stage.pulumi)[1])

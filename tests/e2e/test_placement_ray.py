@@ -181,6 +181,7 @@ def test_nothing_is_left_when_its_supervisor_is_killed(tmp_path: Path) -> None:
     # What it left on the disk does not disturb the next one.
     local.start()
     assert local.stop() == 0
+    assert not local.temp_dir.exists()
 
 
 def _program(pid: int) -> str:

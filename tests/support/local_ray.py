@@ -32,6 +32,7 @@ class LocalRayForTest:
         self.mark = uuid.uuid4().hex
         # Not below pytest's directory: the paths of Ray's sockets must be short.
         self._temp_dir = tempfile.TemporaryDirectory(prefix="slipway-", ignore_cleanup_errors=True)
+        self.temp_dir = Path(self._temp_dir.name)
         self.address = f"127.0.0.1:{free_port()}"
         (work_dir / "token").write_text(POOL_TOKEN)
         self.settings = runner_settings(
@@ -40,7 +41,7 @@ class LocalRayForTest:
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("SLIPWAY_", "RAY_"))},
             MARK: self.mark,
-            "SLIPWAY_RAY__TEMP_DIR": self._temp_dir.name,
+            "SLIPWAY_RAY__TEMP_DIR": str(self.temp_dir),
             "SLIPWAY_RAY__TOKEN_PATH": str(work_dir / "ray-token"),
             "SLIPWAY_RAY__SLOTS": str(slots),
         }

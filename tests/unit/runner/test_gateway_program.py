@@ -86,20 +86,32 @@ def test_local_ray_ends_with_a_message_when_it_cannot_start() -> None:
 
 
 def test_sessions_and_logs_of_the_dead_are_removed(tmp_path: Path) -> None:
-    logs = tmp_path / "session_1" / "logs"
+    ray_dir = ray_files.ray_dir(tmp_path)
+    logs = ray_dir / "session_1" / "logs"
     (logs / "events").mkdir(parents=True)
-    (tmp_path / "session_latest").symlink_to(tmp_path / "session_1")
+    (ray_dir / "session_latest").symlink_to(ray_dir / "session_1")
     alive = f"worker-ab-cd-{os.getpid()}.out"
     ended = subprocess.Popen(["true"])
     ended.wait()
     dead = [f"worker-ab-cd-{ended.pid}.err", f"python-core-worker-ab_{ended.pid}.log"]
     for name in [alive, *dead, "raylet.out", f"events/event_CORE_WORKER_{ended.pid}.log"]:
         (logs / name).touch()
-    ray_files.prune_logs(tmp_path)
+    ray_files.prune_logs(ray_dir)
     assert {path.name for path in logs.iterdir()} == {alive, "raylet.out", "events"}
     assert not list((logs / "events").iterdir())
-    ray_files.remove_sessions(tmp_path)
-    assert not list(tmp_path.iterdir())
+    ray_files.make_anew(tmp_path)
+    assert not list(ray_dir.iterdir())
+
+
+def test_only_what_is_rays_is_removed(tmp_path: Path) -> None:
+    mine, shared = tmp_path / "mine", tmp_path / "shared"
+    for directory in (mine, shared):
+        with ray_files.exclusive(directory):
+            ray_files.make_anew(directory)
+            (shared / "other").touch() if directory is shared else None
+            ray_files.remove(directory)
+    assert not mine.exists()
+    assert [path.name for path in shared.iterdir()] == ["other"]
 
 
 def test_the_cluster_token_is_made_once_and_only_its_user_may_read_it(tmp_path: Path) -> None:
