@@ -17,6 +17,7 @@ def slipway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slipway]:
     server.stop()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests stay on one worker, so that they share its server."""
     for item in items:
