@@ -111,9 +111,10 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     @property
     def public_url(self) -> str:
         """The server's address without a trailing slash, the same for developers and runners."""
-        return (self.server.public_url or f"http://{self.server.host}:{self.server.port}").rstrip(
-            "/"
-        )
+        host = self.server.host
+        if host in ("0.0.0.0", "::", ""):  # noqa: S104 - all interfaces, of which this is one
+            host = "127.0.0.1"
+        return (self.server.public_url or f"http://{host}:{self.server.port}").rstrip("/")
 
     @property
     def data_dir(self) -> Path:

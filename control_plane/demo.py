@@ -31,7 +31,7 @@ class Demo:
         self.organization = organization
         self.source = data_dir / "demo" / "program"
         self.http = httpx.AsyncClient(
-            base_url=url, headers={"Authorization": f"token {token}"}, timeout=30
+            base_url=url, headers={"Authorization": f"token {token}"}, timeout=30, trust_env=False
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import uvicorn
@@ -19,6 +20,8 @@ def serve(config: Config, listener: int | None = None) -> None:
 
     `listener` is the descriptor of a listening socket that a supervisor has bound already.
     """
+    # Whatever is written holds states and logs: for this user alone.
+    os.umask(0o077)
     logging.set_up(config.server.log_format)
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     migrate(config.database_url)

@@ -150,7 +150,7 @@ class Slipway:
         url = f"{_local_url(self.config)}/health/ready"
         missing = "the control plane does not answer yet"
         deadline = asyncio.get_running_loop().time() + seconds
-        async with httpx.AsyncClient(timeout=5) as http:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
             while asyncio.get_running_loop().time() < deadline:
                 try:
                     answer = await http.get(url)
@@ -253,17 +253,20 @@ async def interruptible() -> AsyncIterator[asyncio.Event]:
 def pool_token(config: Config) -> str:
     """The local pool's token, from its file; made at the first start."""
     path = _pool_token_path(config)
-    if not path.exists():
+    if not path.exists() or not path.read_text().strip():
         write_secret(path, "slp-" + secrets.token_hex(24))
     return path.read_text().strip()
 
 
 def write_secret(path: Path, value: str) -> None:
-    """Write a file that only this user may read."""
+    """Write a file that only this user may read: whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     with os.fdopen(descriptor, "w") as file:
         file.write(value + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    Path(beside).replace(path)
 
 
 def _pool_token_path(config: Config) -> Path:

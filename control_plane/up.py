@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from alembic.util import CommandError
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane import supervisor, toolchain
 from control_plane.app import open_world
 from control_plane.config import Config
 from control_plane.demo import Demo, DemoError
+from control_plane.errors import Problem
 from control_plane.services import identity, pools
 from control_plane.store.migrate import migrate
 
@@ -47,8 +50,16 @@ def up(config: Config, *, demo: bool, once: bool) -> int:
         tools = toolchain.ensure(_progress, config.toolchain.cache_dir)
         return asyncio.run(_up(config, Path(tools.bin_dir), demo=demo, once=once))
     except (supervisor.SupervisorError, toolchain.ToolchainError, DemoError) as problem:
-        console.print(str(problem), style="red", markup=False)
-        return 1
+        return _failed(str(problem))
+    except Problem as problem:
+        return _failed(problem.message)
+    except (ValueError, SQLAlchemyError, CommandError) as problem:
+        return _failed(f"The data in {config.data_dir} cannot be used: {problem}")
+
+
+def _failed(text: str) -> int:
+    console.print(text, style="red", markup=False)
+    return 1
 
 
 def _progress(text: str) -> None:
@@ -79,11 +90,17 @@ async def _up(config: Config, toolchain_dir: Path, *, demo: bool, once: bool) ->
 
 async def _prepare(config: Config) -> None:
     """Everything that must be in the database before the first request."""
-    await asyncio.to_thread(migrate, config.database_url)
-    world = open_world(config)
+    before = os.umask(0o077)
     try:
-        login = os.environ.get("SLIPWAY_BOOTSTRAP_USER") or _saved(config, "user") or DEFAULT_USER
-        fixed = os.environ.get("SLIPWAY_BOOTSTRAP_TOKEN") or _saved(config, "token")
+        await asyncio.to_thread(migrate, config.database_url)
+        world = open_world(config)
+    finally:
+        os.umask(before)
+    try:
+        saved = _saved(config, "user")
+        login = os.environ.get("SLIPWAY_BOOTSTRAP_USER") or saved or DEFAULT_USER
+        kept = _saved(config, "token") if saved in (None, login) else None
+        fixed = os.environ.get("SLIPWAY_BOOTSTRAP_TOKEN") or kept
         token = await identity.bootstrap(world, login, fixed)
         if token is None:
             token = (await identity.create_token(world, login, "slipway up")).value

@@ -15,6 +15,9 @@ DEPLOYMENT_CLI = "sld-"
 DEPLOYMENT_RUNNER = "slr-"
 UPDATE_LEASE = "slu-"
 
+RESERVED = (POOL, DEPLOYMENT_CLI, DEPLOYMENT_RUNNER, UPDATE_LEASE)
+"""How no personal token may begin."""
+
 
 def new(prefix: str) -> str:
     """Make a token of a kind; the prefix lets secret scanners and the server tell kinds apart."""

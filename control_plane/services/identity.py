@@ -15,6 +15,9 @@ from control_plane.services.world import World
 from control_plane.store import identity, organizations, stacks
 from control_plane.store.transaction import Transaction
 
+TOUCH_MS = 60_000
+"""How exactly it is noted when a token was last used."""
+
 
 class NewToken(msgspec.Struct, kw_only=True):
     """A token that was just made: the only time its value is seen."""
@@ -32,23 +35,28 @@ async def authenticate(world: World, token: str) -> Principal:
     async with world.database.snapshot() as tx:
         if token.startswith(tokens.DEPLOYMENT_CLI):
             return await _deployment_principal(tx, digest, world.now())
-        principal = await _user_principal(tx, digest, world.now())
+        principal, used_at = await _user_principal(tx, digest, world.now())
     world.token_cache.put(digest, principal)
+    if used_at is None or used_at < world.now() - TOUCH_MS:
+        async with world.database.transaction() as tx:
+            await identity.touch_access_token(tx, principal.token_id, world.now())
     return principal
 
 
-async def _user_principal(tx: Transaction, digest: bytes, now: int) -> Principal:
+async def _user_principal(tx: Transaction, digest: bytes, now: int) -> tuple[Principal, int | None]:
+    """Whose token it is, and when it was last noted as used."""
     row = await identity.by_access_token(tx, digest)
     if row is None or (row.expires_at is not None and row.expires_at <= now):
         raise NotLoggedIn()
     memberships = await organizations.of_user(tx, row.id)
-    return Principal(
+    principal = Principal(
         user=_user(row),
         organizations=frozenset(each.login for each in memberships),
         admin_of=frozenset(each.login for each in memberships if each.role == "admin"),
         token_id=row.token_id,
         token_name=row.token_name,
     )
+    return principal, row.last_used_at
 
 
 async def _deployment_principal(tx: Transaction, digest: bytes, now: int) -> Principal:
@@ -100,12 +108,20 @@ async def bootstrap(world: World, login: str, token: str | None) -> str | None:
     Without, a token is made for a new user only; returned, this once. None: nothing new.
     """
     _require_legal(login, "user")
+    if token is not None and token.startswith(tokens.RESERVED):
+        raise BadRequest(
+            detail="SLIPWAY_BOOTSTRAP_TOKEN must not begin like a token of another kind "
+            f"({', '.join(tokens.RESERVED)})."
+        )
     async with world.database.transaction() as tx:
         row = await identity.user_by_login(tx, login)
         user_id = row.id if row is not None else await _create_user(world, tx, login, True)
         if token is not None:
-            if await identity.by_access_token(tx, tokens.digest(token)) is None:
+            owner = await identity.by_access_token(tx, tokens.digest(token))
+            if owner is None:
                 await _add_token(world, tx, user_id, token, "bootstrap")
+            elif owner.id != user_id:
+                raise BadRequest(detail=f"The given token is not '{login}'s but '{owner.login}'s.")
             return token
         return None if row is not None else await _new_token(world, tx, user_id, "bootstrap")
 

@@ -40,6 +40,7 @@ async def by_access_token(tx: Transaction, digest: bytes) -> Row[Any] | None:
             access_tokens.c.id.label("token_id"),
             access_tokens.c.name.label("token_name"),
             access_tokens.c.expires_at,
+            access_tokens.c.last_used_at,
         )
         .join_from(users, access_tokens)
         .where(access_tokens.c.digest == digest)

@@ -152,7 +152,7 @@ def _whole_lines(answer):
 
 def _watched(slipway: Slipway) -> list[int]:
     """Our own processes: server, gateway, actors and shims; not the user's program."""
-    parts = ("control_plane serve", "runner_actors.gateway", "StackRunner", "shim.py")
+    parts = ("control_plane serve", "runner_actors.gateway", "StackRunner", "runner_actors.shim")
     return [pid for pid, line in slipway.processes().items() if any(p in line for p in parts)]
 
 
