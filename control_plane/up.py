@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+import re
+import sys
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +27,7 @@ from control_plane.store.migrate import migrate
 T = TypeVar("T")
 
 DEFAULT_USER = "admin"
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 console = Console(stderr=True, highlight=False)
 
@@ -148,7 +151,10 @@ async def _unless(interrupt: asyncio.Event, work: Awaitable[T]) -> T:
 
 
 async def _demonstrate(config: Config, access: Access) -> int:
-    write: Callable[[str], None] = lambda text: print(text, end="", flush=True)  # noqa: E731
+    def write(text: str) -> None:
+        # Colours are for a terminal; a file or another program gets the text alone.
+        print(text if sys.stdout.isatty() else ANSI.sub("", text), end="", flush=True)
+
     demo = Demo(config.public_url, access.token, access.login, config.data_dir)
     return 0 if await demo.run(write) else 1
 
