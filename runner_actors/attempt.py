@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,13 +91,25 @@ class Tools:
     allow_local_sources: bool
     backend_url: Callable[[], Awaitable[str]]
     """Where the deployment's CLI reaches the control plane."""
+    deadline: float
+    """When, by the monotonic clock, the time of the whole deployment is over."""
     on_source: Callable[[Source], None] = field(default=lambda source: None)
 
-    async def run(self, command: Command, seconds: float) -> Exit:
-        """Run a program; when its time is over it is stopped, and everything after it refused."""
+    def seconds_left(self) -> float:
+        """How much of the deployment's time is left."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    async def run(self, command: Command, seconds_max: float = math.inf) -> Exit:
+        """Run a program within the deployment's time, and within its own if it has less.
+
+        When that is over the program is stopped, and everything after it refused.
+        """
+        seconds = min(seconds_max, self.seconds_left())
+        if not seconds:  # then it must not even begin
+            self.shim.stop("timed_out")
         running = asyncio.ensure_future(self.shim.run(command))
         done, _ = await asyncio.wait({running}, timeout=seconds)
-        if not done:
+        if not done and seconds:
             self.shim.stop("timed_out")
         return await running
 

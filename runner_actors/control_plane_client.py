@@ -29,6 +29,7 @@ from runner_actors.contract import (  # noqa: E402
     LeaseRenewal,
     LeaseState,
 )
+from runner_actors.loopback import direct_mounts  # noqa: E402
 from runner_actors.stop_ladder import boot_seconds  # noqa: E402
 
 WATCH_SECONDS = 5.0
@@ -57,7 +58,9 @@ class ControlPlaneClient:
         # The certificates of all authorities take 20 ms to load.
         verify = not url.startswith("http://")
         limits = httpx.Limits(keepalive_expiry=4.0)
-        self._http = httpx.AsyncClient(base_url=url, verify=verify, limits=limits)
+        self._http = httpx.AsyncClient(
+            base_url=url, verify=verify, limits=limits, mounts=direct_mounts(url)
+        )
 
     async def post(
         self, deployment_id: str, route: str, token: str, body: Contract, seconds: float

@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +75,8 @@ class Deployment:
         except OSError as problem:
             reason = "disk_full" if problem.errno == errno.ENOSPC else "internal"
             return self._report("not_started", reason, f"The runner's disk: {problem.strerror}")
+        # The control plane counts from this event, and stops by force what goes on for longer.
+        self._deadline = time.monotonic() + self._grant.timeout_seconds
         self._reporter.outbox.add(StepStarted, step=0, name=FIRST_STEP)
         self._reporter.start()
         try:
@@ -171,6 +174,7 @@ class Deployment:
             self._shim,
             self._settings.allow_local_sources,
             lambda: backend,
+            self._deadline,
             self._source_found,
         )
         try:

@@ -12,6 +12,7 @@ import structlog
 
 from runner_actors.cluster import RunnerLost
 from runner_actors.contract import LiveGrant, Poll
+from runner_actors.hold import Hold, held
 from runner_actors.places import Placement, Wanted, Work
 from runner_actors.pool_client import PoolClient, Refused, Unavailable
 from runner_actors.serving import Server
@@ -94,7 +95,12 @@ class Dispatcher:
             for grant in answer.grants
             if Work.of(grant) not in new
         }
-        for place, work in await self._placement.adopt():
+        # Looking around takes as long as the slowest actor, and nobody else holds what waits.
+        async with held(
+            Hold(self._api, Work.of(grant), grant.lease_seconds) for grant in answer.grants
+        ):
+            found = await self._placement.adopt()
+        for place, work in found:
             grant = live.pop(place.stack_path, None)
             if grant is not None:
                 self._begin(Work.of(grant), self._server.resume(grant, place))

@@ -17,6 +17,8 @@ from runner_actors.contract import Grant
 from runner_actors.workspace import Workspace
 
 _OWN = ("RAY_", "SLIPWAY_", "AWS_", "PYTHON", "PULUMI_", "GIT_", "SSH_", "VIRTUAL_ENV", "CONDA_")
+_RAYS = {"OMP_NUM_THREADS"}
+"""Set by Ray in its workers, for actors that reserve a part of a CPU: programs have it all."""
 _LOOKS_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY", re.I)
 _VARIABLE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _PULL_REQUEST_REF = re.compile(r"refs/pull/(\d+)/")
@@ -27,7 +29,7 @@ def machine_environment(toolchain_dir: str, environ: Mapping[str, str]) -> dict[
     kept = {
         name: value
         for name, value in environ.items()
-        if not name.startswith(_OWN) and not _LOOKS_SECRET.search(name)
+        if not name.startswith(_OWN) and name not in _RAYS and not _LOOKS_SECRET.search(name)
     }
     kept["PATH"] = os.pathsep.join([toolchain_dir, *_path(environ.get("PATH", os.defpath))])
     if not kept.get("LC_ALL"):

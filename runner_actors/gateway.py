@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import ipaddress
 import logging
 import os
 import pkgutil
@@ -30,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import x25519
 
 from runner_actors.contract import Poll, Registration
 from runner_actors.dispatcher import Dispatcher, RefusedForGood, first_to_end, insist
+from runner_actors.loopback import is_loopback
 from runner_actors.placement import ClusterPlacement
 from runner_actors.pool_client import PoolClient, Refused, Unavailable
 from runner_actors.settings import RunnerSettings
@@ -154,17 +154,10 @@ def driver_environment(settings: RunnerSettings, inherited: Mapping[str, str]) -
     if "SLIPWAY_RAY__TOKEN_PATH" in inherited:
         wanted["RAY_AUTH_MODE"] = "token"
         wanted["RAY_AUTH_TOKEN_PATH"] = inherited["SLIPWAY_RAY__TOKEN_PATH"]
-    if _is_loopback(settings.ray_address.rpartition(":")[0]):
+    if is_loopback(settings.ray_address.rpartition(":")[0]):
         # Without it Ray replaces a loopback address by the machine's own, where nobody listens.
         wanted["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     return {name: value for name, value in wanted.items() if name not in inherited}
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def main(runner: str = "runner_actors.stack_runner:StackRunner") -> None:
@@ -210,7 +203,10 @@ def _set_up_logging() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            # Local variables may be secrets: without them.
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

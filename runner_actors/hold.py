@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -79,6 +79,11 @@ class Hold:
             with contextlib.suppress(BaseException):
                 await asyncio.gather(doing, holding, return_exceptions=True)
 
+    async def keep(self) -> None:
+        """Hold the lease until cancelled, or until it is over."""
+        with contextlib.suppress(LeaseOver):
+            await self._post_forever(cancellable=False)
+
     async def _post_forever(self, cancellable: bool) -> None:
         """Ends only by raising: LeaseOver, CancelRequested."""
         pause = self._every
@@ -105,3 +110,15 @@ class Hold:
         if cancellable and state.cancel is not None:
             raise CancelRequested(state.cancelled_by)
         return self._every
+
+
+@contextlib.asynccontextmanager
+async def held(holds: Iterable[Hold]) -> AsyncIterator[None]:
+    """Keep many leases at once; one that is over anyway does not disturb the others."""
+    tasks = [asyncio.ensure_future(hold.keep()) for hold in holds]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -17,6 +17,7 @@ from runner_actors.steps.checkout import get_source
 from runner_actors.steps.install import install
 from runner_actors.steps.operate import REMOVE_STACK, operate, remove_stack, step_name
 from runner_actors.steps.prerun import pre_run
+from runner_actors.texts import duration, ended_by_cancel, over_time
 
 FIRST_STEP = "Get source"
 LOST = ("lease_expired", "lease_lost", "actor_died", "runner_stopped", "runner_lost")
@@ -91,16 +92,16 @@ def conclude(grant: Grant, failure: Failure | None, circumstances: Circumstances
     if failure is None:
         return Outcome(True, "completed")
     reason = "runner_lost" if failure.reason in LOST else failure.reason
-    message = failure.message or _message(grant, failure.reason, circumstances)
+    message = _message(grant, failure.reason, circumstances)
+    if reason == "cancelled":
+        reason, message = ended_by_cancel(circumstances.cancelled_by, grant.timeout_seconds)
+    message = failure.message or message
     return Outcome(False, reason, message, failure.exit_code, failure.said)
 
 
 def _message(grant: Grant, reason: str, circumstances: Circumstances) -> str:
-    if reason == "cancelled":
-        return f"Cancelled by {circumstances.cancelled_by or 'a user'}."
     if reason == "timed_out":
-        limit = _duration(grant.timeout_seconds)
-        return f"It did not end within {limit}, the time limit of a deployment, and was stopped."
+        return over_time(grant.timeout_seconds)
     if reason == "disk_full":
         return "The runner's disk is full. Nothing more can run there until space is made."
     if reason == "output_limit":
@@ -108,13 +109,7 @@ def _message(grant: Grant, reason: str, circumstances: Circumstances) -> str:
         return f"It wrote more than {limit} of output and was stopped. Make the program write less."
     if reason == "lease_expired":
         return (
-            f"The runner could not reach the control plane for {_duration(grant.lease_seconds)}, "
+            f"The runner could not reach the control plane for {duration(grant.lease_seconds)}, "
             "so the deployment was stopped."
         )
     return "The runner was lost while the deployment ran."
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

@@ -21,7 +21,10 @@ class LogStore(Protocol):
 
 
 class DirectoryLogStore:
-    """Segments as files under a directory, on the disk's platter before `put` returns."""
+    """Segments as files under a directory, on the disk's platter before `put` returns.
+
+    Logs are for those whom the control plane lets read them, not for every user of the machine.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -35,12 +38,20 @@ class DirectoryLogStore:
 
     def _put(self, path: Path, data: bytes) -> None:
         beside = path.with_name(f".{path.name}.{os.getpid()}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        _make_private(path.parent)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         beside.rename(path)
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory and its parents; `mkdir` alone has its mode only for the last of them."""
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
 
 
 class S3LogStore:

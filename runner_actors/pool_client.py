@@ -23,6 +23,7 @@ from runner_actors.contract import (  # noqa: E402
     Release,
     Released,
 )
+from runner_actors.loopback import direct_mounts  # noqa: E402
 
 ANSWER_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
@@ -57,8 +58,7 @@ class PoolClient:
             limits=httpx.Limits(keepalive_expiry=4.0),
             # The certificates of all authorities take 20 ms to load.
             verify=not url.startswith("http://"),
-            # Whatever proxy the environment names, this machine is reached without it.
-            mounts={"all://127.0.0.1": None, "all://localhost": None},
+            mounts=direct_mounts(url),
         )
 
     async def register(self, registration: Registration) -> Registered:

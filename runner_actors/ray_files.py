@@ -66,12 +66,31 @@ def prune_logs(ray_dir: Path) -> None:
 
 
 def ensure_token(path: Path) -> None:
-    """Make the file that holds the cluster's access token, readable to this user alone."""
+    """Make the file that holds the cluster's access token, readable to this user alone.
+
+    It comes into being whole: an empty one would keep the cluster from ever starting again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size:
+            return
+        path.unlink()
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        _write_secret(beside, secrets.token_hex(32))
+        # Linked, not renamed: of two that begin at once, the first one's token stays.
+        with contextlib.suppress(FileExistsError):
+            os.link(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _write_secret(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def tail(path: Path) -> str:

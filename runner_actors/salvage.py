@@ -179,14 +179,26 @@ class Salvage:
 
 
 def forget_old_spools(work_dir: str) -> None:
-    """Remove what no gateway has ever asked for, long after its leases ended."""
-    for directory in Path(work_dir, "spool").glob("*"):
-        with contextlib.suppress(OSError):
-            age = time.time() - max(path.stat().st_mtime for path in directory.iterdir())
-            lock = try_lock(str(directory / LOCK)) if age > OLD_SPOOL_SECONDS else None
-            if lock is not None:
-                shutil.rmtree(directory, ignore_errors=True)
-                os.close(lock)
+    """Remove what no gateway has ever asked for, long after its leases ended.
+
+    It never raises: an actor must begin, however untidy its node is.
+    """
+    try:
+        for directory in Path(work_dir, "spool").glob("*"):
+            with contextlib.suppress(OSError):
+                _forget_if_old(directory)
+    except Exception:
+        log.exception("old spools of %s", work_dir)
+
+
+def _forget_if_old(directory: Path) -> None:
+    # A spool is empty when its actor died between making it and writing the first file.
+    made = directory.stat().st_mtime
+    touched = max((path.stat().st_mtime for path in directory.iterdir()), default=made)
+    lock = try_lock(str(directory / LOCK)) if time.time() - touched > OLD_SPOOL_SECONDS else None
+    if lock is not None:
+        shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
 
 
 class _Story:

@@ -24,6 +24,7 @@ from runner_actors.hold import CancelRequested, Hold, Holder, LeaseOver
 from runner_actors.places import Place, Placement, Wanted, Work
 from runner_actors.pool_client import Refused, Unavailable
 from runner_actors.reports import RunReport
+from runner_actors.texts import ended_by_cancel
 
 PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)
 """Between attempts to make a lost actor again, in seconds; the last one repeats."""
@@ -60,7 +61,12 @@ class Server:
         """Run a grant that has just been given, to its end."""
         work = Work.of(grant)
         hold = Hold(self._leases, work, grant.lease_seconds)
-        place = await self._placed(grant, work, hold, cancellable=True)
+        try:
+            place = await self._placed(grant, work, hold, cancellable=True)
+        except CancelRequested as cancel:
+            log.info("cancelled while waiting", deployment=work.deployment_id)
+            await self._release(work, *ended_by_cancel(cancel.by, grant.timeout_seconds))
+            return
         if place is None:
             return
         with self._in(place, work):
@@ -118,7 +124,10 @@ class Server:
     async def _placed(
         self, grant: Grant | LiveGrant, work: Work, hold: Hold, *, cancellable: bool
     ) -> Place | None:
-        """A place for a grant; None when it has been given up, and given back."""
+        """A place for a grant; None when it has been given up, and given back.
+
+        Raises CancelRequested where it may be cancelled.
+        """
         wanted = Wanted.by(grant)
         give_up = self._clock() + PLACING_SECONDS_MAX
         for pause in _pauses():
@@ -129,10 +138,6 @@ class Server:
                 log.warning(
                     "lease ended", deployment=work.deployment_id, stack_path=wanted.stack_path
                 )
-                return None
-            except CancelRequested as cancel:
-                log.info("cancelled while waiting", deployment=work.deployment_id)
-                await self._release(work, "cancelled", f"Cancelled by {cancel.by or 'a user'}.")
                 return None
             except RunnerLost as problem:
                 log.warning("runner not made", stack_path=wanted.stack_path, problem=str(problem))

@@ -23,6 +23,9 @@ from control_plane.errors import BadRequest, Problem, TooLarge
 
 T = TypeVar("T")
 
+ANONYMOUS_BYTES_MAX = 1024 * 1024
+"""How large a body without credentials may be: it is read before anybody is turned away."""
+
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -39,6 +42,8 @@ def decode_bytes(body: bytes, shape: type[T]) -> T:
         raise BadRequest(detail=f"The body is not as expected: {error}") from None
     except msgspec.DecodeError as error:
         raise BadRequest(detail=f"The body is not valid JSON: {error}") from None
+    except UnicodeDecodeError:
+        raise BadRequest(detail="The body is not valid UTF-8.") from None
     except RecursionError:
         raise BadRequest(detail="The body is nested too deeply.") from None
 
@@ -74,17 +79,23 @@ class BodyMiddleware:
             inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
         else:
             raise BadRequest(detail=f"Content-Encoding '{encoding.decode('latin-1')}' is unknown.")
+        limit = self._limit(scope)
         chunks: list[bytes] = []
         size = 0
         async for chunk in _chunks(receive):
-            piece = self._inflate(inflate, chunk, self.limit_bytes - size)
+            piece = self._inflate(inflate, chunk, limit - size)
             size += len(piece)
-            if size > self.limit_bytes:
-                raise TooLarge(limit_bytes=self.limit_bytes)
+            if size > limit:
+                raise TooLarge(limit_bytes=limit)
             chunks.append(piece)
         if inflate is not None and not inflate.eof:
             raise BadRequest(detail="The gzip body is cut short.")
         return b"".join(chunks)
+
+    def _limit(self, scope: HTTPScope) -> int:
+        if _header(scope, b"authorization"):
+            return self.limit_bytes
+        return min(self.limit_bytes, ANONYMOUS_BYTES_MAX)
 
     def _inflate(self, inflate: Any, chunk: bytes, room: int) -> bytes:
         if inflate is None:

@@ -110,17 +110,20 @@ class LogController(Controller):
         """The log's bytes as the program wrote them; `Range: bytes=N-` gives them from N on.
 
         `X-Slipway-Log-Complete` tells whether the log has its end; while it has not, ask again
-        from where the answer ended.
+        from where the answer ended. A deployment that begins anew begins its log anew, under
+        another `ETag`: send the known one as `If-Range`, and a new log is given whole.
         """
         deployment_id = await deployment_queries.id_of(world, principal, name, deployment_id)
         log = await deployment_logs.describe(world, principal, name, deployment_id)
         headers = {
             "X-Slipway-Log-Complete": "true" if log.complete else "false",
             "Accept-Ranges": "bytes",
+            "ETag": f'"{log.deployment_id}.{log.attempt}"',
             "Content-Type": "text/plain",
             "X-Content-Type-Options": "nosniff",
         }
-        wanted = byte_range(request.headers.get("range", ""), log.length)
+        same = request.headers.get("if-range", headers["ETag"]) == headers["ETag"]
+        wanted = byte_range(request.headers.get("range", "") if same else "", log.length)
         if wanted is None:
             headers["Content-Range"] = f"bytes */{log.length}"
             return Response(b"", status_code=416, headers=headers, media_type="text/plain")

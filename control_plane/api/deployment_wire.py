@@ -117,6 +117,8 @@ class DeploymentWire(Wire, kw_only=True):
     inherit_settings: bool | UnsetType = UNSET
     latest_version: int | UnsetType = UNSET
     configuration: dict[str, Any] | UnsetType = UNSET
+    # Since when the stack wants to be looked at, because a runner was lost in the middle of it.
+    needs_recovery_since: str | UnsetType = UNSET
 
 
 class DeploymentPage(Wire, kw_only=True):
@@ -177,6 +179,7 @@ def deployment(shown: Shown, public_url: str) -> DeploymentWire:
         wire.configuration = shown.configuration
         wire.inherit_settings = row.inherit_settings
         wire.latest_version = row.latest_version
+        wire.needs_recovery_since = optional_time(shown.needs_recovery_since)
     return wire
 
 

@@ -15,6 +15,16 @@ from control_plane.errors import BadRequest
 
 T = TypeVar("T")
 
+NUMBER_MAX = 2**31 - 1
+"""The largest number of a page or a version: databases hold no larger one in such a column."""
+
+
+def bounded(number: int, name: str, most: int = NUMBER_MAX) -> int:
+    """The number, if a database can hold it; raises BadRequest."""
+    if abs(number) > most:
+        raise BadRequest(detail=f"'{name}' must be at most {most}.")
+    return number
+
 
 def token(place: Any) -> str:
     """A token from which a listing goes on."""

@@ -68,6 +68,14 @@ def on_validation_error(_: AnyRequest, error: msgspec.ValidationError) -> Respon
     return render(BadRequest(detail=str(error)))
 
 
+def on_unusable(request: AnyRequest, error: ValueError | OverflowError) -> Response[bytes]:
+    """What no check before has found: a number too large for the database, text that is none."""
+    log.warning("request unusable", action="http", path=request.url.path, exc_info=error)
+    if isinstance(error, UnicodeDecodeError):
+        return render(BadRequest(detail="The body is not valid UTF-8."))
+    return render(BadRequest(detail="A number in the request is too large."))
+
+
 def on_anything(request: AnyRequest, error: Exception) -> Response[bytes]:
     """A mistake of ours: the text stays in the log, under the id that the answer gives."""
     request_id = uuid.uuid4().hex
@@ -86,5 +94,7 @@ HANDLERS: dict[Any, Any] = {
     Problem: on_problem,
     HTTPException: on_http_exception,
     msgspec.ValidationError: on_validation_error,
+    OverflowError: on_unusable,
+    UnicodeDecodeError: on_unusable,
     Exception: on_anything,
 }

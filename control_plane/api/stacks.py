@@ -299,7 +299,7 @@ async def export_version(
 ) -> Response[bytes]:
     """The stack's state as an update has left it."""
     url = address_used(request, world)
-    document = await state.export(world, principal, name, url, version)
+    document = await state.export(world, principal, name, url, paging.bounded(version, "version"))
     return Response(document, media_type="application/json")
 
 

@@ -8,6 +8,7 @@ import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
+from control_plane.api.paging import bounded
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
 from control_plane.services import history
@@ -36,7 +37,7 @@ async def list_updates(
     output_type: Annotated[str | None, QueryParameter(name="output-type")] = None,
 ) -> History:
     """The stack's history without previews. An output type asks for the richer form."""
-    found = await history.page(world, principal, name, page, page_size)
+    found = await history.page(world, principal, name, bounded(page, "page"), page_size)
     rows: list[Any] = found.updates if output_type else history.infos(found.updates)
     return History(updates=rows, items_per_page=found.items, total=found.total)
 
@@ -52,7 +53,7 @@ async def update_of_version(
     world: World, principal: Principal, name: StackName, version: int
 ) -> history.Update:
     """The update of a number."""
-    return await history.of_version(world, principal, name, version)
+    return await history.of_version(world, principal, name, bounded(version, "version"))
 
 
 @get("/updates/{version:int}/summary")
@@ -60,7 +61,9 @@ async def update_summary(
     world: World, principal: Principal, name: StackName, version: int
 ) -> history.Summary:
     """How the update of a number went."""
-    return history.summary(await history.of_version(world, principal, name, version))
+    return history.summary(
+        await history.of_version(world, principal, name, bounded(version, "version"))
+    )
 
 
 @get("/updates/latest/previews")
@@ -74,7 +77,7 @@ async def latest_previews(
 ) -> History:
     """The stack's newest previews."""
     found = await history.previews(
-        world, principal, name, None, number=page, size=page_size, ascending=asc
+        world, principal, name, None, number=bounded(page, "page"), size=page_size, ascending=asc
     )
     return History(updates=found.updates, items_per_page=found.items, total=found.total)
 
@@ -91,7 +94,13 @@ async def previews_of_version(
 ) -> History:
     """Previews that led to the update of a number."""
     found = await history.previews(
-        world, principal, name, version, number=page, size=page_size, ascending=asc
+        world,
+        principal,
+        name,
+        bounded(version, "version"),
+        number=bounded(page, "page"),
+        size=page_size,
+        ascending=asc,
     )
     return History(updates=found.updates, items_per_page=found.items, total=found.total)
 

@@ -367,7 +367,7 @@ async def save_delta(
 def _sequence(number: int) -> int:
     if number < 1:
         raise BadRequest(detail="'sequenceNumber' counts from 1.")
-    return number
+    return paging.bounded(number, "sequenceNumber")
 
 
 class JournalEntries(msgspec.Struct, kw_only=True):

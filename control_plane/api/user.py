@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request, delete, get, post
 from msgspec import UNSET, UnsetType
 
-from control_plane.api import body
+from control_plane.api import body, paging
 from control_plane.domain.principal import Principal
 from control_plane.errors import BadRequest, Forbidden
 from control_plane.services import identity
@@ -18,6 +18,8 @@ from control_plane.services.world import World
 AnyRequest = Request[Any, Any, Any]
 
 DESCRIPTION_CHARACTERS_MAX = 200
+EXPIRES_MAX = 253_402_300_799
+"""The end of the year 9999, in Unix seconds."""
 
 
 class Organization(msgspec.Struct, rename="camel", kw_only=True):
@@ -192,6 +194,7 @@ async def create_token(request: AnyRequest, world: World, principal: Principal) 
         raise BadRequest(
             detail=f"'description' is longer than {DESCRIPTION_CHARACTERS_MAX} characters."
         )
+    paging.bounded(new.expires, "expires", EXPIRES_MAX)
     if new.expires and new.expires * 1000 <= world.now():
         raise BadRequest(detail="'expires' is in the past.")
     made = await identity.create_token(

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from control_plane.domain import deployment_settings
-from control_plane.domain.principal import Pool
-from control_plane.errors import BadRequest, PoolOffline, Problem, QueueFull
+from control_plane.domain import deployment_settings, settings_reading
+from control_plane.domain.principal import Pool, Principal
+from control_plane.errors import BadRequest, Forbidden, PoolOffline, Problem, QueueFull
 
 Settings = dict[str, Any]
 
@@ -52,6 +52,18 @@ class Refuse(msgspec.Struct, frozen=True):
     """It may not, and why."""
 
     problem: Problem
+
+
+def require_person(principal: Principal) -> None:
+    """Raise Forbidden for a deployment's own token.
+
+    The program that it is given to could otherwise start, or change, deployments after its own.
+    """
+    if principal.deployment_id is not None:
+        raise Forbidden(
+            detail="A deployment's own token does not queue deployments, change deployment"
+            " settings, pause or resume. Use a personal access token."
+        )
 
 
 def decide(
@@ -114,18 +126,25 @@ def _require_source(settings: Settings, limits: Limits) -> None:
             " commit) in the request, or save it in the stack's deployment settings and inherit"
             " them with inheritSettings."
         )
+    # Settings may be older than this rule.
+    settings_reading.require_no_credentials(repository, ("sourceContext", "git", "repoUrl"))
     if LOCAL.match(repository):
         if not limits.local_sources:
             raise BadRequest(
-                detail=f"sourceContext.git.repoUrl: '{repository}' is a local path, which this"
-                " server does not deploy from. Use an https:// or ssh:// address."
+                detail=f"sourceContext.git.repoUrl: '{_shown(repository)}' is a local path,"
+                " which this server does not deploy from. Use an https:// or ssh:// address."
             )
     elif not REMOTE.match(repository):
         raise BadRequest(
-            detail=f"sourceContext.git.repoUrl: '{repository}' is no address that git can clone"
-            " from here. Use https://…, ssh://… or user@host:path."
+            detail=f"sourceContext.git.repoUrl: '{_shown(repository)}' is no address that git"
+            " can clone from here. Use https://…, ssh://… or user@host:path."
         )
     _require_plain_words(git)
+
+
+def _shown(url: str) -> str:
+    """An address for an error's text: what stands before an '@' may be a password."""
+    return re.sub(r"^.*@", "…@", url, flags=re.DOTALL)
 
 
 def _require_plain_words(git: Settings) -> None:

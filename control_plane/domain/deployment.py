@@ -52,7 +52,6 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     DISK_FULL = "disk_full"
     OUTPUT_LIMIT = "output_limit"
-    STACK_DELETED = "stack_deleted"
     INTERNAL = "internal"
 
 

@@ -24,6 +24,15 @@ READ_ONLY = ("version", "source")
 OWN_IMAGE = re.compile(r"(?:(?:index\.)?docker\.io/)?pulumi/pulumi(?::[\w.-]{1,128})?\Z")
 """The image whose contents runners have installed, so that nothing is pulled for it."""
 
+SOURCES = (
+    ("git", "repoUrl", "gitAuth"),
+    ("hg", "repoUrl", "hgAuth"),
+    ("template", "sourceUrl", "gitAuth"),
+)
+"""Kinds of sources, each with its fields for the address and for the credentials."""
+
+_ORIGIN = re.compile(r"(?:([^:/?#]*)://)?(?:[^/?#]*@)?([^/?#]*)")
+
 GIT_REFERENCES = ("branch", "commit", "tag")
 """What to check out: whoever names one of them means that one, whatever was set before."""
 
@@ -31,13 +40,15 @@ GIT_REFERENCES = ("branch", "commit", "tag")
 def merge(stored: Settings | None, patch: Settings) -> Settings:
     """Lay a patch over stored settings, by the rules of a JSON merge patch (RFC 7386).
 
-    Objects merge deeply, null removes, lists and scalars replace; a secret is one scalar. One more
-    rule: a patch that names a branch, commit or tag takes the place of all three. Raises
-    BadRequest naming the field that is wrong, never its value.
+    Objects merge deeply, null removes, lists and scalars replace; a secret is one scalar. Two more
+    rules: a patch that names a branch, commit or tag takes the place of all three, and one that
+    moves the source to another server leaves the stored credentials behind. Raises BadRequest
+    naming the field that is wrong, never its value.
     """
     wanted = settings_reading.read(patch)
     base = {key: value for key, value in (stored or {}).items() if key not in READ_ONLY}
-    merged = _overlay(SETTINGS, _without_other_references(base, wanted), wanted)
+    base = _without_others_credentials(_without_other_references(base, wanted), wanted)
+    merged = _overlay(SETTINGS, base, wanted)
     for key in READ_ONLY:
         merged.pop(key, None)
     _require_own_image(merged)
@@ -186,6 +197,27 @@ def _without_other_references(stored: Settings, patch: Settings) -> Settings:
         return stored
     git = {key: value for key, value in source["git"].items() if key not in GIT_REFERENCES}
     return stored | {"sourceContext": source | {"git": git}}
+
+
+def _without_others_credentials(stored: Settings, patch: Settings) -> Settings:
+    """The stored settings without credentials that were given for another server."""
+    source = dict(stored.get("sourceContext") or {})
+    wanted = patch.get("sourceContext") or {}
+    for kind, address, credentials in SOURCES:
+        old, new = source.get(kind) or {}, wanted.get(kind) or {}
+        if old.get(address) and address in new and _origin(old[address]) != _origin(new[address]):
+            source[kind] = {key: value for key, value in old.items() if key != credentials}
+    return stored | {"sourceContext": source} if source else stored
+
+
+def _origin(url: str | None) -> tuple[str, str]:
+    """Scheme and server of an address; `user@host:path` is another way to write ssh://."""
+    found = _ORIGIN.match(url or "")
+    assert found is not None  # noqa: S101 - every part of the pattern may be empty
+    scheme, server = found.groups()
+    if scheme is None:
+        return "ssh", server.partition(":")[0].lower()
+    return scheme.lower(), server.lower()
 
 
 def _map_secrets(

@@ -12,6 +12,7 @@ from typing import Any
 
 from control_plane.domain.settings_schema import (
     SETTINGS,
+    Address,
     Fields,
     Flag,
     Number,
@@ -29,6 +30,9 @@ DEPTH_MAX = 32
 CIPHERTEXT_BYTES_MIN = 48
 """An HPKE ciphertext holds at least an encapsulated key (32 bytes) and a tag (16 bytes)."""
 
+_WITH_USER = re.compile(r"([\w+.-]*)://([^/?#]*)@")
+_SHORT_WITH_PASSWORD = re.compile(r"\s*[^/@:]*:[^/@]*@")
+_SSH_SCHEMES = ("ssh", "git+ssh", "ssh+git")
 _VARIABLE = re.compile(r"[^=\x00]{1,256}\Z")
 
 
@@ -51,6 +55,24 @@ def read_secret(rule: Secret, value: Any, path: tuple[str, ...]) -> Any:
     return {"secret": text} if secret else text
 
 
+def require_no_credentials(url: str, path: tuple[str, ...]) -> None:
+    """Raise BadRequest for a URL with a password or token in it: it would be kept in plain text.
+
+    A user alone is no credential of SSH; of anything else it may be a token.
+    """
+    found = _WITH_USER.search(url)
+    if found is None:
+        secret = "://" not in url and _SHORT_WITH_PASSWORD.match(url) is not None
+    else:
+        scheme, user = found.groups()
+        secret = ":" in user or scheme.lower() not in _SSH_SCHEMES
+    if secret:
+        raise BadRequest(
+            detail=f"{'.'.join(path)} must have no user or password in it; put credentials into"
+            " gitAuth."
+        )
+
+
 def _read(rule: Rule | None, value: Any, path: tuple[str, ...]) -> Any:
     if len(path) > DEPTH_MAX:
         raise BadRequest(detail=f"{'.'.join(path[:3])} is nested more than {DEPTH_MAX} deep.")
@@ -71,7 +93,11 @@ def _read(rule: Rule | None, value: Any, path: tuple[str, ...]) -> Any:
             _require(isinstance(value, list) and all(map(_is_text, value)), path, "a list of texts")
         case Text():
             _require(_is_text(value), path, "a text")
+        case Address():
+            _require(_is_text(value), path, "a text")
+            require_no_credentials(value, path)
         case None:
+            _require_no_secret(value, path)
             _require_shallow(value, path)
     return value
 
@@ -83,6 +109,8 @@ def _read_fields(rule: Fields, value: Any, path: tuple[str, ...]) -> Settings:
     read: Settings = {}
     for key, each in value.items():
         name = rule.aliases.get(key, key)
+        if rule.closed and name not in rule.known and each is not None:
+            raise _misplaced_secret((*path, name))
         if name == key or name not in value:
             read[name] = _read(rule.known.get(name), each, (*path, name))
     return read
@@ -136,9 +164,23 @@ def _is_text(value: Any) -> bool:
 
 
 def _require_shallow(value: Any, path: tuple[str, ...]) -> None:
-    for each in value.values() if isinstance(value, dict) else _items(value):
-        _read(None, each, (*path, "…"))
+    for key, each in value.items() if isinstance(value, dict) else _items(value):
+        _read(None, each, (*path, key))
 
 
-def _items(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _items(value: Any) -> list[tuple[str, Any]]:
+    return [("…", each) for each in value] if isinstance(value, list) else []
+
+
+def _require_no_secret(value: Any, path: tuple[str, ...]) -> None:
+    """Only known fields have a name to seal a secret under; elsewhere it would stay as it is."""
+    if isinstance(value, dict) and (
+        value.get("secret") is not None or value.get("isSecret") in (True, "true")
+    ):
+        raise _misplaced_secret(path)
+
+
+def _misplaced_secret(path: tuple[str, ...]) -> BadRequest:
+    return BadRequest(
+        detail=f"'{'.'.join(path)}' is not a field of the settings, so its secret cannot be kept."
+    )

@@ -1,7 +1,8 @@
 """Which fields deployment settings are known to have, and what each may hold.
 
 One tree, `SETTINGS`, says which fields there are, which of them are secrets, and under which name
-a secret is sealed. Fields it does not name are kept as they come. Source: `DeploymentSettings` of
+a secret is sealed. Fields it does not name are kept as they come, unless a secret is in them.
+Source: `DeploymentSettings` of
 the Pulumi CLI and of the Pulumi Cloud API.
 """
 
@@ -14,6 +15,11 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True)
 class Text:
     """A string."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A URL without credentials in it."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,11 @@ class Fields:
     """Other spellings on the wire."""
     only_text: str = ""
     """The field that a bare string in the object's place stands for."""
+    closed: bool = False
+    """Whether there may be no other fields: among credentials, a misspelled one is a secret."""
 
 
-Rule = Text | Flag | Number | Texts | Secret | Variables | Fields
+Rule = Text | Address | Flag | Number | Texts | Secret | Variables | Fields
 
 _AUTH = Fields(
     {
@@ -70,12 +78,14 @@ _AUTH = Fields(
             {
                 "sshPrivateKey": Secret("git/sshPrivateKey"),
                 "password": Secret("git/sshPassphrase"),
-            }
+            },
+            closed=True,
         ),
         "basicAuth": Fields(
-            {"userName": Secret("git/userName"), "password": Secret("git/password")}
+            {"userName": Secret("git/userName"), "password": Secret("git/password")}, closed=True
         ),
-    }
+    },
+    closed=True,
 )
 """Credentials of a source. A deployment has one source, so all kinds share the names."""
 
@@ -85,7 +95,7 @@ _SOURCE = Fields(
     {
         "git": Fields(
             {
-                "repoUrl": Text(),
+                "repoUrl": Address(),
                 "branch": Text(),
                 "commit": Text(),
                 "tag": Text(),
@@ -96,7 +106,7 @@ _SOURCE = Fields(
         ),
         "hg": Fields(
             {
-                "repoUrl": Text(),
+                "repoUrl": Address(),
                 "branch": Text(),
                 "revision": Text(),
                 "repoDir": Text(),
@@ -104,7 +114,9 @@ _SOURCE = Fields(
             },
             aliases=_URL,
         ),
-        "template": Fields({"sourceUrl": Text(), "projectSourceUrl": Text(), "gitAuth": _AUTH}),
+        "template": Fields(
+            {"sourceUrl": Address(), "projectSourceUrl": Address(), "gitAuth": _AUTH}
+        ),
     }
 )
 
@@ -166,7 +178,9 @@ _EXECUTOR = Fields(
             {
                 "reference": Text(),
                 "isDefault": Flag(),
-                "credentials": Fields({"username": Text(), "password": Secret("image/password")}),
+                "credentials": Fields(
+                    {"username": Text(), "password": Secret("image/password")}, closed=True
+                ),
             },
             only_text="reference",
         ),

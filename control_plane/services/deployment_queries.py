@@ -21,7 +21,7 @@ from control_plane.services.readiness import POOL_SILENCE_MS
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store import deployment_queries as store
-from control_plane.store import deployments, updates
+from control_plane.store import deployments, stacks, updates
 from control_plane.store.deployment_queries import SORTABLE, Wanted
 from control_plane.store.transaction import Transaction
 
@@ -49,6 +49,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     updates: Sequence[Any]
     waiting: Waiting | None = None
     configuration: dict[str, Any] | None = None
+    needs_recovery_since: int | None = None
 
 
 class ShownPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,10 +215,12 @@ async def _detail(world: World, tx: Transaction, row: Row[Any] | None, what: str
     if row is None:
         raise NotFound(what=f"Deployment '{what}'")
     (shown,) = await _with_parts(tx, [row])
+    stack = await stacks.by_id(tx, row.stack_id)
     return msgspec.structs.replace(
         shown,
         waiting=await _waiting(world, tx, row),
         configuration=deployment_settings.configuration_of(msgspec.json.decode(row.settings)),
+        needs_recovery_since=stack.needs_recovery_since if stack is not None else None,
     )
 
 

@@ -55,6 +55,7 @@ async def replace(
 @verb
 async def remove(world: World, principal: Principal, name: StackName) -> None:
     """Forget the stack's settings; it is no error when there are none."""
+    admission.require_person(principal)
     async with world.database.transaction() as tx:
         stack = await access.stack(tx, principal, name, lock=True)
         await store.remove(tx, stack.id)
@@ -82,6 +83,7 @@ async def _write(
     *,
     replace: bool,
 ) -> Settings:
+    admission.require_person(principal)
     # Before anything else, so that a wrong request costs no transaction.
     deployment_settings.merge(None, changes)
     async with world.database.transaction() as tx:

@@ -16,7 +16,7 @@ from control_plane.services.hints import stack_changed, wake_lease, wake_pools
 from control_plane.services.world import World
 from control_plane.store import deployments, log_segments, queue, steps
 from control_plane.store.transaction import Transaction
-from control_plane.store.updates import end_updates_of_deployment
+from control_plane.store.updates import end_updates_of_deployment, forget_unstarted
 
 CHANGING = (Operation.UPDATE, Operation.REFRESH, Operation.DESTROY, Operation.REMEDIATE_DRIFT)
 """Operations that write the stack's state: one that succeeds shows that the stack is well."""
@@ -110,6 +110,7 @@ async def _queue_again(world: World, tx: Transaction, row: Row[Any]) -> None:
     )
     await steps.forget(tx, row.id)
     await log_segments.forget(tx, row.id)
+    await forget_unstarted(tx, row.id)
     await _go_on(world, tx, row)
 
 

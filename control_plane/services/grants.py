@@ -48,18 +48,20 @@ async def poll(world: World, pool: Pool, request: Poll, gone: asyncio.Event) -> 
     wait_seconds = max(0.0, min(request.wait_seconds, POLL_SECONDS_MAX))
     request = msgspec.structs.replace(request, wait_seconds=wait_seconds)
     deadline = time.monotonic() + wait_seconds
-    leads = False
+    term: int | None = None
     with world.broker.subscribe(pool_topic(pool.id)) as subscription:
         while not gone.is_set():
             retry = None
-            if not leads:
-                leads, retry = await leadership.lead(world, pool, request)
-            grants = await _grants(world, pool, request, gone) if leads else []
+            if term is None:
+                standing = await leadership.lead(world, pool, request)
+                term, retry = standing.term, standing.retry
+            grants = [] if term is None else await _grants(world, pool, request, gone)
             left = deadline - time.monotonic()
             if grants or left <= 0:
-                return Grants(leader=leads, grants=grants)
+                return Grants(leader=term is not None, grants=grants)
             await _wait(subscription, left if retry is None else min(left, retry), gone)
-    await leadership.stop_leading(world, pool, request.gateway_id)
+    if term is not None:
+        await leadership.stop_leading(world, pool, request.gateway_id, term)
     return Grants(leader=False)
 
 

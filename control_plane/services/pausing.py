@@ -6,6 +6,7 @@ from functools import partial
 
 import msgspec
 
+from control_plane.domain import admission
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
 from control_plane.errors import BadRequest
@@ -71,6 +72,7 @@ async def stack_metadata(world: World, principal: Principal, name: StackName) ->
 async def _set_stack(
     world: World, principal: Principal, name: StackName, *, paused: bool, note: str = ""
 ) -> None:
+    admission.require_person(principal)
     async with world.database.transaction() as tx:
         seen = await access.stack(tx, principal, name)
         await queue.lock_organizations(tx, [seen.organization_id])
@@ -95,6 +97,7 @@ async def _set_stack(
 async def _set_organization(
     world: World, principal: Principal, login: str, *, paused: bool, note: str = ""
 ) -> None:
+    admission.require_person(principal)
     async with world.database.transaction() as tx:
         seen = await access.organization(tx, principal, login)
         access.require_admin(principal, login)

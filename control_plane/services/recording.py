@@ -194,6 +194,11 @@ async def _conclude(recording: _Recording, event: Concluded) -> None:
     if recording.started:
         row = await deployments.by_id(recording.tx, recording.row.id)
     assert row is not None  # noqa: S101 - it was read and locked in this transaction
+    message = event.message[:MESSAGE_CHARACTERS_MAX]
+    if not event.succeeded and event.reason == Reason.RUNNER_LOST:
+        # Whoever notices that a runner is gone, here its own rest, one place decides what follows.
+        await endings.lose(recording.world, recording.tx, row, Reason.RUNNER_LOST, message)
+        return
     status, reason = _outcome(row, event)
     await endings.end(
         recording.world,
@@ -201,7 +206,7 @@ async def _conclude(recording: _Recording, event: Concluded) -> None:
         row,
         status,
         reason,
-        message=event.message[:MESSAGE_CHARACTERS_MAX],
+        message=message,
         exit_code=event.exit_code,
     )
 

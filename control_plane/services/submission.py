@@ -73,7 +73,8 @@ class _Target(msgspec.Struct, kw_only=True):
 async def submit(
     world: World, principal: Principal, name: StackName, submission: Submission
 ) -> Submitted:
-    """Queue a deployment. Raises NotFound, BadRequest, QueueFull, PoolOffline."""
+    """Queue a deployment. Raises Forbidden, NotFound, BadRequest, QueueFull, PoolOffline."""
+    admission.require_person(principal)
     patch = deployment_settings.merge(None, submission.request)
     entry = _Entry(id=str(uuid.uuid4()), principal=principal, name=name, submission=submission)
     for _ in range(PREPARE_ATTEMPTS_MAX):

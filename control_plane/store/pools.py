@@ -87,11 +87,17 @@ async def lead(
     return bool(result.rowcount)
 
 
-async def stop_leading(tx: Transaction, pool_id: str, gateway_id: str, now: int) -> bool:
-    """Give up a leadership; whether the gateway had it."""
+async def stop_leading(
+    tx: Transaction, pool_id: str, gateway_id: str, *, term: int, now: int
+) -> bool:
+    """Give up a leadership that ends at `term`; whether the gateway still had that one."""
     result = await tx.execute(
         update(pools)
-        .where(pools.c.id == pool_id, pools.c.leader == gateway_id)
+        .where(
+            pools.c.id == pool_id,
+            pools.c.leader == gateway_id,
+            pools.c.leader_expires_at == term,
+        )
         .values(leader=None, leader_expires_at=now)
     )
     return bool(result.rowcount)

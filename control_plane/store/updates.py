@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, or_, select, update
 
 from control_plane.domain.deployment import LIVE
 from control_plane.domain.update import Status
@@ -107,6 +107,16 @@ async def end_updates_of_deployment(tx: Transaction, deployment_id: str, now: in
         if tx.locks_rows:
             await tx.first(select(stacks.c.id).where(stacks.c.id == row.stack_id).with_for_update())
         await end(tx, row, Status.FAILED, now)
+
+
+async def forget_unstarted(tx: Transaction, deployment_id: str) -> None:
+    """Delete what a deployment's CLI has made and not started: its next attempt makes its own."""
+    await tx.execute(
+        delete(updates).where(
+            updates.c.deployment_id == deployment_id,
+            updates.c.status == str(Status.NOT_STARTED),
+        )
+    )
 
 
 async def mark_engine_started(tx: Transaction, deployment_id: str, now: int) -> None:

@@ -268,9 +268,11 @@ class _Checkout:
             files=self._files if arguments[0] in ("fetch", "submodule") else {},
             capture_bytes_max=INFO_BYTES_MAX if capture else 0,
         )
+        own_limit = self._tools.seconds_left() > SOURCE_SECONDS_MAX
         ended = await self._tools.run(command, SOURCE_SECONDS_MAX)
         if failure := stopped(ended):
-            raise _Problem(_too_long() if failure.reason == "timed_out" else failure)
+            too_long = own_limit and failure.reason == "timed_out"
+            raise _Problem(_too_long() if too_long else failure)
         if ended.problem:
             raise _Problem(Failure("internal", f"Git could not be started: {ended.problem}"))
         return ended

@@ -23,7 +23,7 @@ async def install(attempt: Attempt, tools: Tools) -> Failure | None:
         env=attempt.environment,
         sweep=False,
     )
-    ended = await tools.run(command, attempt.grant.timeout_seconds)
+    ended = await tools.run(command)
     if failure := stopped(ended):
         return failure
     if not ended.succeeded:

@@ -54,7 +54,7 @@ async def _pulumi(attempt: Attempt, tools: Tools, *arguments: str) -> Exit:
         env=attempt.environment,
         durable=True,
     )
-    return await tools.run(command, attempt.grant.timeout_seconds)
+    return await tools.run(command)
 
 
 def _failure(ended: Exit, name: str) -> Failure | None:

@@ -29,7 +29,7 @@ def pre_run(number: int) -> Callable[[Attempt, Tools], Awaitable[Failure | None]
             env=attempt.environment,
             sweep=False,
         )
-        ended = await tools.run(command, attempt.grant.timeout_seconds)
+        ended = await tools.run(command)
         _take_variables(attempt)
         if failure := stopped(ended):
             return failure

@@ -31,11 +31,12 @@ from control_plane.services import identity, pools
 from control_plane.services.world import World
 from control_plane.store.migrate import migrate
 from runner_actors.contract import Registration
-from tests.bench.wire import ROOT, Wire
+from tests.bench.wire import ROOT, Wire, now_ms
 from tests.support.slipway import ENDED, TOKEN, USER, Slipway, free_port
 from tests.support.waiting import wait_for
 
 POOL_TOKEN = "slp-" + "be" * 24
+DEPLOYMENT_SECONDS_MAX = 300
 IN_OPEN = 0x20
 EVENT = struct.Struct("iIII")
 
@@ -160,14 +161,15 @@ def deploy(
 ) -> Ended:
     """Submit and wait for the end, asking seldom enough to disturb nothing."""
     sent, status, answer = wire.send("POST", f"{stack_path}/deployments", request)
-    answered = time.time_ns() / 1e6 - sent
+    answered = now_ms() - sent
     if status != 202:
         raise RuntimeError(f"the submission answered {status}: {answer}")
-    while True:
+    state: dict[str, Any] = {}
+    while state.get("status") not in ENDED:
+        if now_ms() - sent > DEPLOYMENT_SECONDS_MAX * 1000:
+            raise RuntimeError(f"a deployment does not end: {state}")
         time.sleep(poll_seconds)
         state = wire.ask("GET", f"{stack_path}/deployments/{answer['id']}")
-        if state["status"] in ENDED:
-            break
     steps = {
         step["name"]: unix_ms(step["started"]) - sent
         for step in state["jobs"][0]["steps"]
@@ -227,7 +229,7 @@ class StartWatch:
     def _read(self) -> None:
         while True:
             events = os.read(self._descriptor, 1 << 16)
-            moment = time.time_ns() / 1e6
+            moment = now_ms()
             offset = 0
             while offset < len(events):
                 *_, length = EVENT.unpack_from(events, offset)

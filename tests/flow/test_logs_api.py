@@ -192,6 +192,31 @@ async def test_a_lost_attempts_log_is_forgotten_and_followed_anew(desk: Desk) ->
     assert (await raw(desk, again.grant.deployment_id)).content == b"second attempt\n"
 
 
+async def test_a_range_of_a_lost_attempts_log_is_not_spliced_with_the_next(desk: Desk) -> None:
+    runner = await desk.run()
+    deployment_id = runner.grant.deployment_id
+    await runner.step("Get source")
+    await runner.write(b"first")
+    first = await raw(desk, deployment_id)
+    etag = first.headers["etag"]
+    assert etag == f'"{deployment_id}.{runner.grant.generation}"'
+    await runner.write(b" attempt")
+    rest = await raw(desk, deployment_id, Range="bytes=5-", **{"If-Range": etag})
+    assert (rest.status_code, rest.content) == (206, b" attempt")
+    assert rest.headers["etag"] == etag
+    await desk.farm.release(runner.grant)
+    again = Runner(desk.farm, await desk.farm.grant())
+    await again.step("Get source")
+    await again.write(b"second attempt")
+    whole = await raw(desk, deployment_id, Range="bytes=5-", **{"If-Range": etag})
+    assert (whole.status_code, whole.content) == (200, b"second attempt")
+    assert whole.headers["etag"] != etag
+    beyond = await raw(desk, deployment_id, Range="bytes=99-", **{"If-Range": etag})
+    assert (beyond.status_code, beyond.content) == (200, b"second attempt")
+    plain = await raw(desk, deployment_id, Range="bytes=7-")
+    assert (plain.status_code, plain.content) == (206, b"attempt")
+
+
 async def test_why_there_is_no_log_or_no_end_of_it(desk: Desk) -> None:
     runner = await desk.run()
     waiting = await desk.create()
@@ -274,7 +299,7 @@ async def test_bytes_by_range(desk: Desk) -> None:
     assert answer.headers["content-type"] == "text/plain"
     assert answer.headers["content-length"] == str(len(whole))
     assert answer.headers["x-slipway-log-complete"] == "false"
-    assert "etag" not in answer.headers
+    assert runner.grant.deployment_id in answer.headers["etag"]
     for start in range(len(whole)):
         answer = await raw(desk, runner.grant.deployment_id, Range=f"bytes={start}-")
         assert answer.content == whole[start:]

@@ -282,6 +282,22 @@ async def test_a_gateway_that_goes_away_frees_the_lead_at_once(tmp_path):
         assert (answer.leader, len(answer.grants)) == (True, 1)
 
 
+async def test_the_late_end_of_an_old_poll_leaves_the_newer_lead_alone(tmp_path):
+    async with make_farm(tmp_path) as farm:
+        gone = asyncio.Event()
+        request = Poll(gateway_id="a", wait_seconds=30)
+        old = asyncio.create_task(grants.poll(farm.world, farm.pool, request, gone))
+        leads = "SELECT leader_expires_at FROM pools WHERE leader = 'a'"
+        await eventually(lambda: farm.ask(leads), "the gateway leads")
+        farm.clock.advance(41)
+        assert (await farm.poll(gateway="a")).leader
+        newer = await farm.ask(leads)
+        gone.set()
+        await old
+        assert await farm.ask(leads) == newer
+        assert not (await farm.poll(gateway="b")).leader
+
+
 async def test_a_leading_gateway_costs_no_write_per_poll(tmp_path):
     async with make_farm(tmp_path) as farm:
         await farm.poll()

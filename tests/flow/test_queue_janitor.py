@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import AsyncMock
+
+import pytest
 
 from control_plane.loops import janitor
 from control_plane.loops import loop as loops
+from control_plane.loops.clock_watch import ClockWatch
 from control_plane.loops.loop import Loop
-from control_plane.services import cancellation, expiry
+from control_plane.services import cancellation, expiry, leases, updates
 from runner_actors.contract import LogSegment, segment_key
 from tests.support.queue import make_farm
 from tests.support.waiting import eventually
@@ -168,9 +172,87 @@ async def test_the_janitor_runs_beside_the_server(tmp_path):
         async def waits_again() -> bool:
             return await farm.how(submitted.id) == ("not-started", None)
 
-        async with janitor.janitor(farm.world):
+        async with janitor.janitor(farm.world, lambda: farm.clock() / 1000):
             farm.clock.advance(31)
             await eventually(waits_again, "the janitor reaps the lease")
+
+
+async def test_a_lease_that_cannot_be_reaped_holds_up_no_other(tmp_path, monkeypatch):
+    async with make_farm(tmp_path) as farm:
+        first = await farm.submit(await farm.add_stack("shop", "web"))
+        second = await farm.submit(await farm.add_stack("shop", "db"))
+        await farm.grant_all()
+        reap = leases.reap
+
+        async def reap_but_the_first(world, deployment_id):
+            if deployment_id == first.id:
+                raise RuntimeError("a bad row")
+            return await reap(world, deployment_id)
+
+        monkeypatch.setattr(leases, "reap", reap_but_the_first)
+        monkeypatch.setattr(leases, "expired", AsyncMock(return_value=[first.id, second.id]))
+        farm.clock.advance(31)
+        await janitor.run_once(farm.world)
+        assert await farm.how(first.id) == ("accepted", None)
+        assert await farm.how(second.id) == ("not-started", None)
+
+
+class FakeTime:
+    """Time that passes, which a wall clock that is set does not change."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def test_a_wall_clock_that_is_set_ahead_ends_no_lease(tmp_path):
+    async with make_farm(tmp_path) as farm:
+        submitted = await farm.submit(await farm.add_stack("shop", "web"))
+        grant = await farm.grant()
+        passed = FakeTime()
+        watch = ClockWatch(farm.world, passed)
+        farm.clock.advance(3600 + 5)
+        passed.seconds += 5
+        await janitor.run_once(farm.world, watch)
+        assert await farm.how(submitted.id) == ("accepted", None)
+        await farm.renew(grant)
+        farm.clock.advance(31)
+        passed.seconds += 31
+        await janitor.run_once(farm.world, watch)
+        assert await farm.how(submitted.id) == ("not-started", None)
+
+
+async def test_a_wall_clock_that_is_set_ahead_ends_no_update(tmp_path):
+    async with make_farm(tmp_path) as farm:
+        stack = await farm.add_stack("shop", "web")
+        new = updates.NewUpdate(kind="update", dry_run=True)
+        update_id = await updates.create(farm.world, farm.principal(), stack, new)
+        await updates.start(
+            farm.world, farm.principal(), stack, update_id, new_tags=None, journal_version=0
+        )
+        passed = FakeTime()
+        watch = ClockWatch(farm.world, passed)
+        farm.clock.advance(3600)
+        await janitor.tend_updates(farm.world, watch)
+        assert await farm.ask("SELECT status FROM updates") == [("running",)]
+        farm.clock.advance(3600)
+        passed.seconds += 3600
+        await janitor.tend_updates(farm.world, watch)
+        assert await farm.ask("SELECT status FROM updates") != [("running",)]
+
+
+async def test_a_clock_that_could_not_be_forgiven_is_forgiven_in_the_next_round(tmp_path):
+    async with make_farm(tmp_path) as farm:
+        watch = ClockWatch(farm.world, FakeTime())
+        extend = AsyncMock(side_effect=[RuntimeError("no database"), None])
+        farm.clock.advance(60)
+        with pytest.raises(RuntimeError):
+            await watch.forgive_jump(extend)
+        await watch.forgive_jump(extend)
+        await watch.forgive_jump(extend)
+        assert extend.await_count == 2
 
 
 async def test_a_stop_does_not_wait_for_a_round_without_end(monkeypatch):

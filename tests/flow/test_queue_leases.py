@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
+from msgspec import UNSET
 
+from control_plane.api import deployment_wire
 from control_plane.errors import LeaseEnded, NotFound, NotLoggedIn
 from control_plane.loops import janitor
-from control_plane.services import cancellation, identity, leases
+from control_plane.services import cancellation, deployment_queries, identity, leases, updates
 from runner_actors.contract import Hold, Release
 from tests.support.queue import make_farm
 
@@ -85,6 +88,43 @@ async def test_I4_lost_before_the_engine_started_it_waits_again_in_its_old_place
         assert await farm.ask("SELECT count(*) FROM deployment_steps") == [(0,)]
         again = await farm.grant()
         assert (again.deployment_id, again.generation) == (first.id, 2)
+
+
+async def test_I4_what_the_lost_attempt_was_about_to_begin_is_not_the_next_ones(tmp_path):
+    """The CLI makes an update before it starts it: a runner may be lost in between."""
+    async with make_farm(tmp_path) as farm:
+        stack = await farm.add_stack("shop", "web")
+        submitted = await farm.submit(stack)
+        grant = await farm.grant()
+        cli = await identity.authenticate(farm.world, farm.unseal(grant, "cli"))
+        await updates.create(
+            farm.world, cli, stack, updates.NewUpdate(kind="update", dry_run=False)
+        )
+        mine = await updates.create(
+            farm.world, farm.principal(), stack, updates.NewUpdate(kind="update", dry_run=False)
+        )
+        await farm.release(grant)
+        shown = await deployment_queries.updates_of(
+            farm.world, farm.principal(), stack, submitted.id
+        )
+        assert shown == []
+        assert await farm.ask("SELECT id FROM updates") == [(mine,)]
+
+
+async def test_I4_people_see_that_a_stack_wants_to_be_looked_at(tmp_path):
+    async with make_farm(tmp_path) as farm:
+        stack = await farm.add_stack("shop", "web")
+        submitted = await farm.submit(stack)
+
+        async def shown() -> Any:
+            found = await deployment_queries.show(farm.world, farm.principal(), stack, submitted.id)
+            return deployment_wire.deployment(found, "http://slipway").needs_recovery_since
+
+        grant = await farm.grant()
+        await farm.engine_started(submitted.id)
+        assert await shown() is UNSET
+        await farm.release(grant)
+        assert await shown() == deployment_wire.rfc3339(farm.clock())
 
 
 async def test_I4_lost_after_the_engine_started_it_has_failed_and_the_slot_is_free(tmp_path):

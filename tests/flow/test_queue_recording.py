@@ -238,6 +238,54 @@ async def test_how_and_why_it_ends(tmp_path, cancelled, succeeded, reason, end):
         assert await farm.how(submitted.id) == end
 
 
+@pytest.mark.parametrize(
+    ("engine", "cancelled", "end", "marked"),
+    [
+        (False, False, ("not-started", None), False),
+        (True, False, ("failed", "runner_lost"), True),
+        (False, True, ("failed", "cancelled"), False),
+        (True, True, ("failed", "cancelled"), True),
+    ],
+)
+async def test_I4_a_runner_that_was_lost_says_so_and_is_judged_like_one_that_is_silent(
+    tmp_path, engine, cancelled, end, marked
+):
+    async with make_farm(tmp_path) as farm:
+        stack = await farm.add_stack("shop", "web")
+        submitted = await farm.submit(stack)
+        grant = await farm.grant()
+        await farm.start(grant)
+        if engine:
+            await farm.engine_started(submitted.id)
+        if cancelled:
+            await cancellation.cancel(farm.world, farm.principal(), stack, submitted.id)
+        state = await farm.conclude(grant, succeeded=False, reason="runner_lost", number=2)
+        assert state.acknowledged == 2
+        assert await farm.how(submitted.id) == end
+        mark = farm.clock() if marked else None
+        assert await farm.ask("SELECT needs_recovery_since FROM stacks") == [(mark,)]
+        with pytest.raises(LeaseEnded):
+            await farm.renew(grant)
+
+
+async def test_I4_a_deployment_that_its_lost_runner_concluded_runs_again_from_the_start(tmp_path):
+    async with make_farm(tmp_path) as farm:
+        submitted = await farm.submit(await farm.add_stack("shop", "web"))
+        grant = await farm.grant()
+        await farm.say(
+            grant,
+            StepStarted(number=1, at_ms=0, step=0, name="Get source"),
+            segment(2, 0, 0, 10),
+            Concluded(number=3, at_ms=0, succeeded=False, reason="runner_lost"),
+        )
+        row = await farm.row(submitted.id)
+        assert (row.status, row.last_event, row.log_length) == ("not-started", 0, 0)
+        again = await farm.grant()
+        assert (again.deployment_id, again.generation) == (submitted.id, 2)
+        await farm.say(again, *a_whole_deployment(farm.clock()))
+        assert await farm.how(submitted.id) == ("failed", "cli_exit")
+
+
 async def test_steps_that_were_going_on_end_with_their_deployment(tmp_path):
     async with make_farm(tmp_path) as farm:
         await farm.submit(await farm.add_stack("shop", "web"))

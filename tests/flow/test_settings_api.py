@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.app import client
 from tests.support.deployments import Desk, make_desk
+from tests.support.state import with_token
 from tests.support.world import make_world
 
 SECRET = "pla1n-text-that-nobody-may-see"
@@ -114,6 +115,19 @@ async def test_encrypted_values_may_be_used_under_any_name(desk: Desk) -> None:
         ("POST", "/settings", {"operationContext": SECRET}, "operationContext"),
         ("POST", "/settings", {"executorContext": {"executorImage": [SECRET]}}, "executorImage"),
         ("POST", "/settings", [SECRET], "body"),
+        ("POST", "/settings", {"environmentVariables": {"K": {"secret": SECRET}}}, "ables.K"),
+        ("PUT", "/settings", {"gitAuth": {"accessToken": {"secret": SECRET}}}, "accessToken"),
+        ("POST", "", {"operation": "update", "x": {"secret": SECRET}}, "'x'"),
+        *(
+            (
+                method,
+                path,
+                {"operation": "update", "sourceContext": {"git": {"repoUrl": url}}},
+                "gitAuth",
+            )
+            for method, path in (("POST", "/settings"), ("PUT", "/settings"), ("POST", ""))
+            for url in (f"https://{SECRET}@git.test/r", f"ssh://git:{SECRET}@git.test/r")
+        ),
         ("POST", "/settings", SECRET, "body"),
         ("POST", "/settings/encrypt", {"secret": [SECRET]}, "The body"),
         ("POST", "/settings/encrypt", 5, "The body"),
@@ -217,3 +231,27 @@ async def test_two_patches_at_once_are_both_there(desk: Desk) -> None:
     settings = await desk.get("/settings")
     assert settings["future"] == {str(n): n for n in range(8)}
     assert settings["version"] == 8
+
+
+async def test_a_deployments_own_token_starts_and_changes_nothing(desk: Desk) -> None:
+    settings = await desk.send("POST", "/settings", {"sourceContext": {"git": GIT}})
+    runner = await desk.run()
+    async with with_token(desk.farm.world, desk.farm.unseal(runner.grant, "cli")) as http:
+        for method, path in (
+            ("POST", ""),
+            ("POST", "/settings"),
+            ("PUT", "/settings"),
+            ("DELETE", "/settings"),
+            ("POST", "/pause"),
+            ("POST", "/resume"),
+        ):
+            body = {} if path else {"operation": "update"}
+            answer = await http.request(method, desk.url + path, json=body)
+            assert answer.status_code == 403, (method, path)
+            assert "deployment's own token" in answer.json()["message"]
+        for verb in ("pause", "resume"):
+            answer = await http.post(f"/api/orgs/ada/deployments/{verb}")
+            assert answer.status_code == 403
+        assert (await http.get(desk.url + "/settings")).json() == settings
+    assert await desk.get("/settings") == settings
+    assert (await desk.get())["total"] == 1

@@ -345,3 +345,17 @@ async def test_damaged_and_oversized_bodies_change_nothing(stack: Stack) -> None
         assert answer.json()["code"] == status
     await update.complete()
     assert await stack.resources() == []
+
+
+async def test_numbers_and_texts_that_cannot_be_kept_are_refused(stack: Stack) -> None:
+    update = await stack.start(journal=0)
+    for number in (0, 2**31, 10**20):
+        answer = await verbatim(update, json.dumps(document()), number)
+        assert answer.status_code == 400, answer.text
+        body = {"checkpointHash": "x", "sequenceNumber": number, "deploymentDelta": []}
+        answer = await update.call("PATCH", "checkpointdelta", body)
+        assert answer.status_code == 400, answer.text
+        assert "sequenceNumber" in answer.json()["message"]
+    broken = json.dumps(document(resource("@"))).encode().replace(b"@", b"\xff")
+    answer = await stack.http.post(f"{stack.path}/import", content=broken)
+    assert (answer.status_code, answer.json()["code"]) == (400, 400)

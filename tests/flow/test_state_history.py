@@ -324,3 +324,28 @@ async def test_of_two_updates_each_has_its_own_events(stack: Stack) -> None:
     other = await new_stack(stack.http, "other")
     answer = await other.http.get(f"{other.path}/update/{update.id}/events")
     assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("digits", ["2147483648", "1" + "0" * 20, "-1" + "0" * 20, "9" * 5000])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/export/{}",
+        "/updates/{}",
+        "/updates/{}/summary",
+        "/updates/{}/previews",
+        "/updates?page={}&pageSize=1000",
+        "/updates/latest/previews?page={}",
+        "/updates/1/previews?page={}",
+    ],
+)
+async def test_a_number_that_no_database_holds_is_refused(
+    stack: Stack, path: str, digits: str
+) -> None:
+    answer = await stack.http.get(stack.path + path.format(digits))
+    assert answer.status_code in (400, 404), answer.text
+    assert answer.json()["code"] == answer.status_code
+
+
+async def test_a_page_size_that_no_database_holds_means_the_largest(stack: Stack) -> None:
+    assert (await stack.get("/updates", page=1, pageSize=10**20))["total"] == 0

@@ -167,3 +167,10 @@ async def test_without_a_good_token_nothing_is_told(world: World, header: str | 
             answer = await nobody.get(path, headers=headers)
             assert answer.status_code == 401
             assert answer.json()["code"] == 401
+
+
+@pytest.mark.parametrize("expires", [10**12, 10**17, 10**30, -(10**30)])
+async def test_a_token_ends_within_the_calendar(http: httpx.AsyncClient, expires: int) -> None:
+    answer = await http.post("/api/user/tokens", json={"expires": expires})
+    assert answer.status_code == 400, answer.text
+    assert "'expires'" in answer.json()["message"]

@@ -55,6 +55,15 @@ def test_no_file_is_everyones() -> None:
     assert long == {}
 
 
+def test_the_import_rules_name_every_module_of_the_runner_side() -> None:
+    rules = (ROOT / "pyproject.toml").read_text()
+    modules = {path.stem for path in (ROOT / "runner_actors").glob("*.py")} - {
+        "__init__",
+        "contract",
+    }
+    assert {name for name in modules if f'"runner_actors.{name}",' not in rules} == set()
+
+
 def test_every_make_target_that_the_documents_name_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for document in ("README.md", "CONTRIBUTING.md"):

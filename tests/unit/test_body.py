@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from litestar import Litestar, Request, get, post
 
 from control_plane.api import problems
-from control_plane.api.body import BodyMiddleware, decode
-from control_plane.errors import NotFound
+from control_plane.api.body import ANONYMOUS_BYTES_MAX, BodyMiddleware, decode, decode_bytes
+from control_plane.errors import BadRequest, NotFound
 
 LIMIT = 64 * 1024
 
@@ -43,13 +43,23 @@ async def broken() -> None:
     raise RuntimeError("a secret detail")
 
 
+@get("/overflow")
+async def overflow() -> None:
+    raise OverflowError("Python int too large to convert to SQLite INTEGER")
+
+
+@get("/undecodable")
+async def undecodable() -> None:
+    b"\xff".decode()
+
+
 @get("/typed")
 async def typed(count: int) -> dict[str, int]:
     return {"count": count}
 
 
 APP = Litestar(
-    [shape, length, missing, broken, typed],
+    [shape, length, missing, broken, overflow, undecodable, typed],
     middleware=[lambda app: BodyMiddleware(app, LIMIT)],
     exception_handlers=problems.HANDLERS,
     logging_config=None,
@@ -108,6 +118,8 @@ async def test_bad_bodies_are_named(
         ("DELETE", "/missing", 405, "DELETE"),
         ("GET", "/typed?count=some", 400, "count"),
         ("GET", "/broken", 500, "request id"),
+        ("GET", "/overflow", 400, "too large"),
+        ("GET", "/undecodable", 400, "UTF-8"),
     ],
 )
 async def test_every_error_has_one_shape(method: str, path: str, status: int, words: str) -> None:
@@ -118,3 +130,29 @@ async def test_every_error_has_one_shape(method: str, path: str, status: int, wo
     assert answer.json()["code"] == status
     assert words in answer.json()["message"]
     assert "secret detail" not in answer.text
+
+
+def test_a_body_that_is_no_text_is_named() -> None:
+    with pytest.raises(BadRequest, match="UTF-8"):
+        decode_bytes(b'{"a": "\xff"}', dict[str, str])
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+async def test_without_credentials_a_body_may_be_small_only(zipped: bool) -> None:
+    bare = Litestar([length], logging_config=None, request_max_body_size=None)
+    app = BodyMiddleware(bare, 4 * ANONYMOUS_BYTES_MAX)
+    encoding = {"Content-Encoding": "gzip"} if zipped else {}
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        for size, known, status in (
+            (ANONYMOUS_BYTES_MAX, False, 200),
+            (ANONYMOUS_BYTES_MAX + 1, False, 413),
+            (ANONYMOUS_BYTES_MAX + 1, True, 200),
+        ):
+            body = b"x" * size
+            answer = await client.post(
+                "/length",
+                content=gzip.compress(body) if zipped else body,
+                headers=encoding | ({"Authorization": "token x"} if known else {}),
+            )
+            assert answer.status_code == status

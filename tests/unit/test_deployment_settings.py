@@ -323,3 +323,70 @@ def test_merging_is_the_standard_merge_patch(first: dict[str, Any], second: dict
 def test_merging_the_same_patch_again_changes_nothing(patch: dict[str, Any]) -> None:
     once = merge(STORED, patch)
     assert merge(once, patch) == once
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hunter2@git.test/r",
+        "https://hunter2@git.test/r",
+        " HTTPS://hunter2@git.test/r",
+        "https://user:hunter2@git.test",
+        "ssh://git:hunter2@git.test/r",
+        "git:hunter2@git.test:r",
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "field"), [("git", "repoUrl"), ("git", "repoURL"), ("template", "sourceUrl")]
+)
+def test_credentials_in_an_address_are_refused(url: str, kind: str, field: str) -> None:
+    with pytest.raises(BadRequest, match="gitAuth") as caught:
+        merge(None, {"sourceContext": {kind: {field: url}}})
+    assert f"sourceContext.{kind}." in caught.value.message
+    assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://git.test/r@v1", "ssh://git@git.test/r", "git@git.test:r", "/srv/a:b@c", ""],
+)
+def test_an_address_without_credentials_is_kept(url: str) -> None:
+    git = {"repoUrl": url}
+    assert merge(None, {"sourceContext": {"git": git}})["sourceContext"]["git"] == git
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        ("https://git.test/r", "https://git.test/other", True),
+        ("https://git.test/r", "https://GIT.test/r", True),
+        ("git@git.test:r", "ssh://other@git.test/r", True),
+        (None, "https://git.test/r", True),
+        ("https://git.test/r", "https://evil.test/r", False),
+        ("https://git.test/r", "http://git.test/r", False),
+        ("https://git.test/r", "https://git.test:8443/r", False),
+        ("https://git.test/r", "https://git.test.evil.test/r", False),
+        ("git@git.test:r", "git@evil.test:r", False),
+        # Else two steps would do what one may not.
+        ("https://git.test/r", None, False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "address", "auth"),
+    [("git", "repoUrl", "gitAuth"), ("hg", "repoUrl", "hgAuth")],
+)
+def test_credentials_stay_with_their_server(
+    before: str | None, after: str | None, kept: bool, kind: str, address: str, auth: str
+) -> None:
+    token = {"ciphertext": "A" * 64}
+    stored = {"sourceContext": {kind: {address: before, auth: {"accessToken": token}}}}
+    source = merge(stored, {"sourceContext": {kind: {address: after}}})["sourceContext"][kind]
+    assert (auth in source) == kept
+
+
+def test_credentials_for_the_new_server_come_alone() -> None:
+    auth = {"basicAuth": {"password": {"secret": "new"}}}
+    git = {"repoUrl": "https://other.test/r", "gitAuth": auth}
+    merged = merge(STORED, {"sourceContext": {"git": git}})
+    assert merged["sourceContext"]["git"]["gitAuth"] == auth
+    assert "gitAuth" in STORED["sourceContext"]["git"]

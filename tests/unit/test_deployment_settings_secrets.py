@@ -203,3 +203,34 @@ def test_an_error_never_repeats_the_value(place: Any, breakage: Any) -> None:
     assert SECRET not in caught.value.message
     assert SECRET not in repr(caught.value.fields)
     assert place[0][-1] in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("patch", "path"),
+    [
+        ({"environmentVariables": {"KEY": {"secret": SECRET}}}, "environmentVariables.KEY"),
+        ({"future": {"secret": SECRET}}, "future"),
+        ({"future": [{"deep": {"isSecret": True, "value": SECRET}}]}, "future.….deep"),
+        (at(("operationContext", "variables", "K"), {"secret": SECRET}), "variables.K"),
+        (at(("sourceContext", "git", "accessToken"), {"secret": SECRET}), "git.accessToken"),
+        *(
+            (at(("sourceContext", "git", "gitAuth", *place), form), ".".join(place))
+            for place in (("accesstoken",), ("sshAuth", "sshprivatekey"), ("basicAuth", "pass"))
+            for form in (SECRET, {"secret": SECRET})
+        ),
+        (
+            at(("executorContext", "executorImage", "credentials", "passwd"), SECRET),
+            "credentials.passwd",
+        ),
+    ],
+)
+def test_a_secret_in_a_field_that_is_none_is_refused(patch: dict[str, Any], path: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        merge(None, patch)
+    assert f"{path}' is not a field of the settings" in caught.value.message
+    assert SECRET not in caught.value.message
+
+
+def test_what_only_looks_like_a_secret_is_kept() -> None:
+    patch = {"future": {"isSecret": False, "value": "x", "secret": None, "secrets": ["name"]}}
+    assert merge(None, patch)["future"]["secrets"] == ["name"]

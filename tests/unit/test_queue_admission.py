@@ -98,3 +98,20 @@ def test_local_paths_are_for_servers_that_say_so() -> None:
     for url in ("/srv/repo", "file:///srv/repo"):
         assert isinstance(admission.decide(source(url), None, facts(), local), Admit)
         assert "local path" in refusal(source(url)).message
+
+
+def test_no_credentials_in_an_address_and_none_in_an_error() -> None:
+    for url in (
+        "https://user:hunter2@git.test/r",
+        "https://hunter2@git.test/r",
+        "ssh://git:hunter2@git.test/r",
+        "git:hunter2@git.test:r",
+    ):
+        problem = refusal(source(url))
+        assert "gitAuth" in problem.message
+        assert "hunter2" not in problem.message
+    for url in ("hunter2/x@git.test", "/srv/hunter2@x"):
+        assert "hunter2" not in refusal(source(url)).message
+    assert isinstance(
+        admission.decide(source("ssh://git@git.test/r"), None, facts(), LIMITS), Admit
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import time
 from pathlib import Path
 
 import msgspec
@@ -340,6 +342,35 @@ async def test_the_time_limit(node: Node) -> None:
     assert report.reason == "timed_out"
     assert "did not end within 1 s" in report.message
     assert "interrupted\n" in node.log()
+
+
+async def test_the_time_limit_is_one_for_all_steps(node: Node) -> None:
+    node.program(HANGING)
+    began = time.monotonic()
+    grant = node.grant(timeout_seconds=4.0, pre_run_commands=["sleep 2.5"])
+    report = await node.deploy(node.runner(), grant)
+    assert report.reason == "timed_out"
+    assert "did not end within 4 s" in report.message
+    assert "interrupted\n" in node.log()
+    assert time.monotonic() - began < 6
+
+
+async def test_nothing_begins_after_the_time_limit(node: Node) -> None:
+    node.program("echo never")
+    report = await node.deploy(node.runner(), node.grant(timeout_seconds=0.0))
+    assert report.reason == "timed_out"
+    assert node.steps() == [("Get source", False)]
+    assert not (node.clone() / ".git").exists()
+
+
+async def test_a_source_that_does_not_come_within_the_time_limit(node: Node) -> None:
+    node.program()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/x.git"
+        grant = node.grant(timeout_seconds=1.0, source=node.source(repo_url=url))
+        report = await node.deploy(node.runner(), grant)
+    assert report.reason == "timed_out"
+    assert "did not end within 1 s" in report.message
 
 
 async def test_a_flood_of_output_is_stopped_at_the_limit(node: Node) -> None:

@@ -260,3 +260,27 @@ async def test_spools_that_nobody_asks_for_are_removed_some_day(node: Node, acto
     os.close(busy)
     node.runner()
     assert not spool.exists()
+
+
+async def test_an_empty_spool_stops_no_actor_and_is_removed_some_day(node: Node) -> None:
+    old, fresh = (Path(node.settings.work_dir, "spool", name) for name in ("old", "fresh"))
+    for spool in (old, fresh):
+        spool.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    node.runner()
+    assert fresh.exists()
+    assert not old.exists()
+
+
+async def test_spools_that_cannot_be_removed_stop_no_actor(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> None:
+        raise ValueError("something unforeseen")
+
+    spool = os.path.join(node.settings.work_dir, "spool", "old")
+    os.makedirs(spool)
+    os.utime(spool, (0, 0))
+    monkeypatch.setattr("runner_actors.salvage.try_lock", broken)
+    node.program("echo deployed")
+    assert (await node.deploy(node.runner())).reason == "completed"

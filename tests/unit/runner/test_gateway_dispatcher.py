@@ -11,9 +11,12 @@ import pytest
 
 from runner_actors import dispatcher as dispatcher_module
 from runner_actors.dispatcher import Dispatcher, RefusedForGood
+from runner_actors.places import Wanted
 from tests.support.gateway_bench import GatewayBench, gateway_bench
 from tests.support.stand_in import HOLD
 from tests.support.waiting import eventually
+
+STACK = {"organization": "acme", "project": "web", "stack": "dev"}
 
 
 @pytest.fixture
@@ -72,6 +75,23 @@ async def test_a_new_gateway_waits_for_what_runs_and_salvages_what_does_not(
     assert await bench.ended(runs) == "concluded"
     assert not bench.world.of(runs, "salvaged")
     assert not bench.world.of(fresh, "salvaged")
+
+
+async def test_leases_are_held_while_a_new_gateway_looks_around(bench: GatewayBench) -> None:
+    await bench.placement.place(Wanted(**STACK, slot_limit=10), lambda _: None)
+    bench.actor().answers.clear()
+    bench.server.lease_seconds = 0.1
+    waits = bench.server.make_live("acme/web/waits")
+    over = bench.server.make_live("acme/web/over")
+    taking_over = asyncio.create_task(bench.dispatcher().poll_once(0.0))
+    await eventually(lambda: bench.server.waiting_for(over), "both are held")
+    bench.server.end(over)
+    held = len(bench.server.waiting_for(waits))
+    await eventually(lambda: len(bench.server.waiting_for(waits)) > held + 3, "it is still held")
+    assert not taking_over.done()
+    bench.actor().answers.set()
+    await taking_over
+    assert await bench.ended(waits) == "released: runner_lost"
 
 
 async def test_an_actor_of_an_ended_deployment_is_waited_for(bench: GatewayBench) -> None:

@@ -12,6 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import x25519
 
 from runner_actors import ray_files
+from runner_actors.contract import Hold
+from runner_actors.control_plane_client import ControlPlaneClient
 from runner_actors.gateway import driver_environment, public_key
 from runner_actors.local_ray import (
     LocalRayError,
@@ -19,6 +21,7 @@ from runner_actors.local_ray import (
     ray_arguments,
     ray_environment,
 )
+from runner_actors.loopback import direct_mounts
 from runner_actors.pool_client import PoolClient
 from tests.support.gateway_bench import runner_settings
 from tests.support.pool_server import POOL_TOKEN, pool_server
@@ -124,22 +127,84 @@ def test_the_cluster_token_is_made_once_and_only_its_user_may_read_it(tmp_path: 
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_kill_leaves_no_empty_cluster_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "token"
+
+    def killed(_: int) -> str:
+        assert not path.exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ray_files.secrets, "token_hex", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ray_files.ensure_token(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_cluster_token_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.touch()
+    ray_files.ensure_token(path)
+    assert len(path.read_text()) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_local_ray_refuses_a_directory_that_is_too_long_for_sockets() -> None:
     with pytest.raises(LocalRayError, match="SLIPWAY_RAY__TEMP_DIR is too long"):
         LocalRaySettings.from_environment(ENVIRONMENT | {"SLIPWAY_RAY__TEMP_DIR": "/" + "x" * 60})
 
 
-async def test_a_proxy_of_the_environment_is_not_used_on_this_machine(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment names a proxy that nobody answers at."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("proxies")
+async def test_a_gateway_reaches_this_machine_without_a_proxy() -> None:
     with pool_server() as server:
         api = PoolClient(server.url, POOL_TOKEN)
         assert (await api.live_grants()).grants == []
         await api.close()
+
+
+@pytest.mark.usefixtures("proxies")
+async def test_an_actor_reaches_this_machine_without_a_proxy() -> None:
+    with pool_server() as server:
+        client = ControlPlaneClient(server.url)
+        hold = Hold(generation=1)
+        state = await client.post(server.make_live(), "hold", "token", hold, 5.0)
+        assert state.lease_seconds == server.lease_seconds
+        await client.close()
+
+
+def test_only_this_machine_is_reached_without_a_proxy() -> None:
+    assert direct_mounts("http://127.0.0.1:8080") == {"all://127.0.0.1": None}
+    assert direct_mounts("http://LocalHost") == {"all://localhost": None}
+    assert direct_mounts("https://[::1]:8080/") == {"all://[::1]": None}
+    assert direct_mounts("https://slipway.example.com") == {}
+    assert direct_mounts("http://10.0.0.1") == {}
+
+
+def test_a_logged_failure_has_no_values_of_variables() -> None:
+    program = """
+import structlog
+from runner_actors.gateway import _set_up_logging
+_set_up_logging()
+token = "slp-" + "secret"
+try:
+    raise ValueError("what went wrong")
+except ValueError:
+    structlog.get_logger().exception("gateway ends")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert '"exc_value": "what went wrong"' in done.stderr
+    assert "slp-secret" not in done.stderr
 
 
 def test_a_gateway_without_settings_says_which_are_missing() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from runner_actors import placement as placement_module
 from runner_actors import serving as serving_module
-from runner_actors.contract import LiveGrant
+from runner_actors.contract import LeaseState, LiveGrant
 from runner_actors.places import Work
 from runner_actors.serving import Server
 from tests.support.gateway_bench import GatewayBench, gateway_bench
@@ -90,6 +90,21 @@ async def test_a_deployment_that_is_cancelled_while_it_waits_is_given_back(
     assert bench.server.releases[0]["message"] == "Cancelled by ada."
     assert not bench.world.of(second.deployment_id)
     running.cancel()
+
+
+async def test_a_stop_by_the_control_plane_itself_is_told_as_the_time_limit(
+    bench: GatewayBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stopped(*_: object) -> LeaseState:
+        return LeaseState(lease_seconds=0.1, cancel="now")
+
+    bench.server.lease_seconds = 0.1
+    bench.cluster.slots_total = 0
+    monkeypatch.setattr(bench.api, "hold", stopped)
+    grant = bench.take()
+    await bench.serving.serve(grant)
+    assert bench.server.ended[grant.deployment_id] == "released: timed_out"
+    assert "did not end within 60 s" in bench.server.releases[0]["message"]
 
 
 @pytest.mark.parametrize("left", ["concluded", "lease_lost", "not_started", "nothing"])

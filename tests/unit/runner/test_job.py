@@ -83,6 +83,12 @@ def test_how_it_ended(failure: Failure | None, reason: str, words: str) -> None:
     assert words in outcome.message
 
 
+def test_a_stop_that_nobody_asked_for_is_for_the_sake_of_time() -> None:
+    outcome = conclude(grant(), Failure("cancelled"), Circumstances("", 1 << 30))
+    assert outcome.reason == "timed_out"
+    assert "within 2 h," in outcome.message
+
+
 @pytest.mark.parametrize(
     ("output", "error"),
     [
@@ -122,6 +128,7 @@ def test_what_programs_see_of_the_runners_environment() -> None:
         "STRIPE_API_KEY": "x",
         "PULUMI_ACCESS_TOKEN": "x",
         "GIT_DIR": "x",
+        "OMP_NUM_THREADS": "1",
     }
     seen = machine_environment("/tools", environ)
     assert set(seen) == {"PATH", "HOME", "HTTPS_PROXY", "GOFLAGS", "LANG"}
