@@ -66,6 +66,8 @@ def prepare(data_dir: Path, port: int) -> Config:
     overrides: dict[str, dict[str, Any]] = {
         "store": {"data_dir": str(data_dir)},
         "server": {"port": port},
+        # What is granted in this process is nobody's to renew, however slow the machine is.
+        "deployments": {"lease_seconds": 86_400},
     }
     config = load(environment={}, overrides=overrides)
     config.data_dir.mkdir(parents=True)
