@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import statistics
-import sys
 from pathlib import Path
 
 from control_plane import toolchain
@@ -12,7 +11,7 @@ from tests.bench.report import Section, say
 from tests.bench.servers import create_stack, deploy, slipway, source
 from tests.bench.wire import ROOT, Wire
 from tests.bench.yardsticks import file_backend
-from tests.support.programs import commit, git
+from tests.support.programs import commit, git, virtualenv
 from tests.support.slipway import TOKEN
 
 PAIRS = 15
@@ -57,5 +56,6 @@ def example(directory: Path) -> Path:
         ignore=shutil.ignore_patterns("venv", "__pycache__", "requirements.txt"),
     )
     project = directory / "Pulumi.yaml"
-    project.write_text(project.read_text().replace("virtualenv: venv", f"virtualenv: {sys.prefix}"))
+    text = project.read_text().replace("virtualenv: venv", f"virtualenv: {virtualenv()}")
+    project.write_text(text)
     return directory
