@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tests.bench.report import Section, say
+from tests.bench.servers import stop
 from tests.bench.wire import ROOT
 from tests.support.slipway import Slipway
 
@@ -39,7 +40,7 @@ def _first_line(data_dir: Path) -> float:
         server.start("--demo", wait=False)
         seconds = _wait(server, began)
     finally:
-        server.stop()
+        stop(server)
     return seconds
 
 

@@ -50,7 +50,24 @@ def slipway(data_dir: Path, *, tools: Path | None = None, **settings: str) -> It
     try:
         yield server.start()
     finally:
-        server.stop()
+        stop(server)
+
+
+def stop(server: Slipway) -> None:
+    """End a server, and remove what its Ray keeps outside of the data directory for a next time."""
+    ray_dir = runner_environment(server).get("SLIPWAY_RAY__TEMP_DIR")
+    server.stop()
+    if ray_dir is not None:
+        shutil.rmtree(ray_dir, ignore_errors=True)
+
+
+def runner_environment(server: Slipway) -> dict[str, str]:
+    """What Ray and the gateway were started with; empty while they are not."""
+    for pid in server.pids("runner_actors.local_ray")[:1]:
+        with contextlib.suppress(OSError):
+            pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+            return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    return {}
 
 
 # A control plane alone.

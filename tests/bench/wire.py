@@ -117,6 +117,7 @@ def generate(
         stdout=subprocess.PIPE,
         check=True,
         cwd=ROOT,
+        start_new_session=True,
     )
     return Load(**json.loads(done.stdout))
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from typing import Any
 from sqlalchemy import Column, Integer, MetaData, Table, Text, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.bench.servers import end
+from tests.bench.servers import end, runner_environment
 from tests.bench.wire import ROOT
 from tests.support.slipway import Slipway
 
@@ -43,6 +44,8 @@ class BareRay:
             cwd=ROOT,
             env=os.environ | _ray_environment(server),
             text=True,
+            # Ctrl-C is for the benchmark alone, which then ends the driver.
+            start_new_session=True,
         )
 
     def __enter__(self) -> BareRay:
@@ -84,9 +87,7 @@ class BareRay:
 
 def _ray_environment(server: Slipway) -> dict[str, str]:
     """Where the server's Ray is and how to get in, as its gateway was told."""
-    (gateway,) = server.pids("runner_actors.gateway")[:1]
-    pairs = Path(f"/proc/{gateway}/environ").read_bytes().decode().split("\0")
-    told = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    told = runner_environment(server)
     own = {name: value for name, value in told.items() if name.startswith(("RAY_", "SLIPWAY_R"))}
     # As the gateway does: or Ray replaces a loopback address by the machine's own.
     return own | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -253,7 +254,7 @@ class Cli:
     def run(self, *arguments: str) -> float:
         """Run a command to its good end; gives its milliseconds."""
         began = time.perf_counter()
-        done = subprocess.run(
+        process = subprocess.Popen(
             ["pulumi", *arguments, "--non-interactive"],
             cwd=self.directory,
             env=self._environment,
@@ -261,10 +262,18 @@ class Cli:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            # Its language host and plugins are of its group, and would outlive it.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
         milliseconds = (time.perf_counter() - began) * 1000
-        if done.returncode:
-            raise RuntimeError(f"pulumi {' '.join(arguments)} failed:\n{done.stdout[-3000:]}")
+        if process.returncode:
+            raise RuntimeError(f"pulumi {' '.join(arguments)} failed:\n{output[-3000:]}")
         return milliseconds
 
     def up(self) -> float:
