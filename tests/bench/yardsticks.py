@@ -23,6 +23,7 @@ from typing import Any
 from sqlalchemy import Column, Integer, MetaData, Table, Text, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from runner_actors.process_tree import descendants, send
 from tests.bench.servers import end, runner_environment
 from tests.bench.wire import ROOT
 from tests.support.slipway import Slipway
@@ -267,8 +268,8 @@ class Cli:
         try:
             output, _ = process.communicate()
         except BaseException:
-            # Its language host and plugins are of its group, and would outlive it.
-            os.killpg(process.pid, signal.SIGKILL)
+            # Language hosts and plugins are of other groups, and would outlive it.
+            send([process.pid, *descendants(process.pid)], signal.SIGKILL)
             process.wait()
             raise
         milliseconds = (time.perf_counter() - began) * 1000
