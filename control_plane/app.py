@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,6 +33,7 @@ from control_plane.api import (
 )
 from control_plane.api.body import BodyMiddleware
 from control_plane.config import Config
+from control_plane.loops.clock_watch import Monotonic
 from control_plane.loops.janitor import janitor
 from control_plane.services.world import World
 from control_plane.store.transaction import Database
@@ -62,7 +64,9 @@ def open_world(config: Config) -> World:
     )
 
 
-def create_app(world: World, *, loops: bool = True) -> Litestar:
+def create_app(
+    world: World, *, loops: bool = True, monotonic: Monotonic = time.monotonic
+) -> Litestar:
     """The application over a world; with `loops`, its background chores run while it does."""
 
     @asynccontextmanager
@@ -70,7 +74,7 @@ def create_app(world: World, *, loops: bool = True) -> Litestar:
         if not loops:
             yield
             return
-        async with janitor(world):
+        async with janitor(world, monotonic):
             yield
 
     def bounded(app: ASGIApp) -> ASGIApp:

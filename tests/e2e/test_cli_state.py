@@ -77,7 +77,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, clock: FakeClock) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server"), now=clock) as running:
+    with serving(tmp_path_factory.mktemp("server"), clock=clock) as running:
         yield running
 
 

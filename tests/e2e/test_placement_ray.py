@@ -48,15 +48,25 @@ class Cluster:
         return self.started(deployment_id)
 
     def slots(self) -> dict[str, str]:
-        """Ray's own word, from a driver of its own: slot name -> stack of the actor in it."""
-        done = subprocess.run(
+        """Ray's own word, from a driver of its own: slot name -> stack of the actor in it.
+
+        Ray's tables follow what happens; the word counts when they agree with one another.
+        """
+        looks: list[subprocess.CompletedProcess[str]] = []
+        try:
+            wait_for(lambda: looks.append(self._look()) or looks[-1].returncode == 0, "agreement")
+        except AssertionError:
+            raise AssertionError(looks[-1].stderr) from None
+        return dict(line.split(" ") for line in looks[-1].stdout.splitlines() if "/" in line)
+
+    def _look(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [self.ray.python, "-c", LOOK, self.ray.address],
             env=self.ray.environment | self.ray.driver_environment(),
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
         )
-        return dict(line.split(" ") for line in done.stdout.splitlines() if "/" in line)
 
     def close(self) -> None:
         self.gateway.send_signal(signal.SIGTERM)

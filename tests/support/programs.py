@@ -91,6 +91,10 @@ def virtualenv() -> Path:
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
             packages = next(place.glob("lib/python*/site-packages"))
             (packages / "these.pth").write_text(sysconfig.get_path("purelib") + "\n")
+            # As `pulumi install` does; the first one would replace pip under the others' feet.
+            tools = ["pip", "setuptools", "wheel"]
+            pip = [place / "bin" / "python", "-m", "pip", "install", "--quiet", "--upgrade"]
+            subprocess.run([*pip, *tools], check=True)
             (place / "ready").touch()
     return place
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,10 @@ import uvicorn
 
 from control_plane.app import create_app
 from control_plane.services import identity
-from control_plane.services.ports import Clock
 from control_plane.services.world import World
 from tests.support.app import ADMIN, TOKEN
 from tests.support.waiting import wait_for
-from tests.support.world import make_world
+from tests.support.world import FakeClock, make_world
 
 
 @dataclass
@@ -30,13 +30,14 @@ class Server:
 
 @contextmanager
 def serving(
-    tmp_path: Path, *, now: Clock | None = None, **settings: dict[str, object]
+    tmp_path: Path, *, clock: FakeClock | None = None, **settings: dict[str, object]
 ) -> Iterator[Server]:
     """A server on a free port whose user `ada` has the tests' token."""
-    world = make_world(tmp_path, config=settings, now=now)
+    world = make_world(tmp_path, config=settings, now=clock)
+    monotonic = time.monotonic if clock is None else clock.monotonic
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(world),
+            create_app(world, monotonic=monotonic),
             host="127.0.0.1",
             port=0,
             http="httptools",

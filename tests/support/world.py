@@ -24,11 +24,19 @@ class FakeClock:
     def __init__(self, now: int | None = None) -> None:
         self.now = unix_milliseconds() if now is None else now
 
+        self._advanced = 0.0
+
     def __call__(self) -> int:
         return self.now
 
     def advance(self, seconds: float) -> None:
+        """Let time pass: for the wall clock, and for the clock that nobody sets."""
+        self._advanced += seconds
         self.now += int(seconds * 1000)
+
+    def monotonic(self) -> float:
+        """Seconds that have passed, as `time.monotonic` counts them."""
+        return self._advanced
 
 
 def make_config(tmp_path: Path, overrides: dict[str, dict[str, Any]] | None = None) -> Config:
