@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,7 +194,8 @@ def slow(cli: Cli) -> Iterator[subprocess.Popen[str]]:
     cli.program(SLOW_THING)
     process = cli.begin("up", "--yes", "--skip-preview")
     try:
-        wait_for(lambda: _pending(cli), "the resource is being created", 60)
+        # Its provider is created before it, and is pending for a moment as well.
+        wait_for(lambda: "slow" in _pending_names(cli), "the resource is being created", 60)
         yield process
     finally:
         process.kill()
@@ -205,8 +207,16 @@ def slow(cli: Cli) -> Iterator[subprocess.Popen[str]]:
 
 
 def _pending(cli: Cli) -> list[str]:
+    return [each["type"] for each in _pending_operations(cli)]
+
+
+def _pending_names(cli: Cli) -> list[str]:
+    return [each["resource"]["urn"].rpartition("::")[2] for each in _pending_operations(cli)]
+
+
+def _pending_operations(cli: Cli) -> list[dict[str, Any]]:
     deployment = cli.json("stack", "export")["deployment"]
-    return [each["type"] for each in deployment.get("pending_operations", [])]
+    return list(deployment.get("pending_operations", []))
 
 
 def test_a_second_update_is_told_to_wait(cli: Cli, slow: subprocess.Popen[str]) -> None:
