@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup up test check fmt bench lock clean
+.PHONY: help setup up test clients check fmt bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -37,6 +37,13 @@ test: setup ## run the whole test suite (TESTS=path, WORKERS=2)
 	@$(BIN)/python tests/support/needs.py
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
+clients: setup ## drive every real client, and write what works into README.md
+	@$(BIN)/python tests/support/needs.py
+	@mkdir -p .pytest_cache
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --junitxml .pytest_cache/clients.xml \
+	  tests/e2e/clients
+	@$(BIN)/python -m tests.support.what_works .pytest_cache/clients.xml
+
 check: $(STAMP) ## lint, types, import directions
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -47,7 +54,7 @@ fmt: $(STAMP) ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-bench: setup ## measure, each figure beside its yardstick (BENCH="a b c d" chooses)
+bench: setup ## measure, each figure beside its yardstick (BENCH="a d k" chooses of a to k)
 	@$(BIN)/python -m tests.bench $(BENCH)
 
 lock: ## resolve the dependencies again into requirements.lock (needs uv)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import inspect
 
+FIELD_CHARACTERS_MAX = 600
+"""How much of what somebody sent an error repeats."""
+
 
 class Problem(Exception):
     """Something went wrong."""
@@ -23,7 +26,14 @@ class Problem(Exception):
     @property
     def message(self) -> str:
         """The user's text: the class's docstring with its fields filled in."""
-        return inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ").format(**self.fields)
+        text = inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
+        return text.format(**{name: _shortened(each) for name, each in self.fields.items()})
+
+
+def _shortened(field: object) -> object:
+    if isinstance(field, str) and len(field) > FIELD_CHARACTERS_MAX:
+        return f"{field[:FIELD_CHARACTERS_MAX]}…"
+    return field
 
 
 class BadRequest(Problem):
@@ -110,11 +120,25 @@ class UpdateLeaseEnded(Problem):
     slug = "update_lease_ended"
 
 
+class NotBuilt(Problem):
+    """Not Implemented: {what} are not part of Slipway yet."""
+
+    status = 501
+    slug = "not_built"
+
+
 class TooLarge(Problem):
     """Request Entity Too Large: The body has more than {limit_bytes} bytes."""
 
     status = 413
     slug = "too_large"
+
+
+class UnknownEncoding(Problem):
+    """Unsupported Media Type: Content-Encoding '{encoding}' is unknown; use gzip, or none."""
+
+    status = 415
+    slug = "unknown_encoding"
 
 
 class QueueFull(Problem):

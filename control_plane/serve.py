@@ -7,7 +7,7 @@ import socket
 
 import uvicorn
 
-from control_plane import logging
+from control_plane import heap, logging
 from control_plane.app import create_app, open_world
 from control_plane.config import Config
 from control_plane.store.migrate import migrate
@@ -22,6 +22,7 @@ def serve(config: Config, listener: int | None = None) -> None:
     """
     # Whatever is written holds states and logs: for this user alone.
     os.umask(0o077)
+    heap.set_up()
     logging.set_up(config.server.log_format)
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     migrate(config.database_url)

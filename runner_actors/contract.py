@@ -125,6 +125,9 @@ class Grant(Contract, kw_only=True):
     trigger: str = "api"
     requested_by: str = ""
     commit_message: str = ""
+    caches_cleared_at_ms: int = 0
+    """Unix milliseconds of the last wish for a clean build; 0: there was none. A clone that was
+    made before another such wish is thrown away, with the dependencies in it."""
     log_prefix: str
     """Key prefix of this deployment's log segments in the log store, without a trailing slash."""
     slipway_version: str

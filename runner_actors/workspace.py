@@ -52,6 +52,8 @@ class SourceState(msgspec.Struct, kw_only=True):
     author: str = ""
     dependencies: str = ""
     """The key of the dependencies that lie in the clone; empty while they may be incomplete."""
+    caches_cleared_at_ms: int = 0
+    """As the grant had it (see `contract.Grant`) for which the clone was made."""
 
 
 class Workspace:

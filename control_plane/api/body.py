@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import zlib
 from typing import Any, TypeVar
 
@@ -17,9 +19,10 @@ from litestar.types import (
     Scope,
     Send,
 )
+from litestar.utils.scope.state import ScopeState
 
 from control_plane.api import problems
-from control_plane.errors import BadRequest, Problem, TooLarge
+from control_plane.errors import BadRequest, Problem, RouteNotFound, TooLarge, UnknownEncoding
 
 T = TypeVar("T")
 
@@ -61,36 +64,42 @@ class BodyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != ScopeType.HTTP or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
         try:
-            body = await self._read(scope, receive)
+            _require_no_nul(scope)
+            if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+                body = await self._read(scope, receive)
+                # Where the framework keeps what it has read: if it read this, it would copy it.
+                ScopeState.from_scope(scope).body = body
+                receive = _replay(body, receive)
         except Problem as problem:
             await _refuse(problem, send)
             return
-        await self.app(scope, _replay(body, receive), send)
+        await self.app(scope, receive, send)
 
     async def _read(self, scope: HTTPScope, receive: Receive) -> bytes:
-        encoding = _header(scope, b"content-encoding").lower()
-        if encoding in (b"", b"identity"):
-            inflate = None
-        elif encoding in (b"gzip", b"x-gzip"):
-            inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        else:
-            raise BadRequest(detail=f"Content-Encoding '{encoding.decode('latin-1')}' is unknown.")
         limit = self._limit(scope)
-        chunks: list[bytes] = []
+        announced = _header(scope, b"content-length")
+        if announced.isdigit() and int(announced[:20]) > limit:
+            raise TooLarge(limit_bytes=limit)
+        inflate = _inflater(_header(scope, b"content-encoding").lower())
+        # What is kept as it comes is not read in full before it is answered, or replayed.
+        text = codecs.getincrementaldecoder("utf-8")()
+        whole = io.BytesIO()
         size = 0
         async for chunk in _chunks(receive):
             piece = self._inflate(inflate, chunk, limit - size)
             size += len(piece)
             if size > limit:
                 raise TooLarge(limit_bytes=limit)
-            chunks.append(piece)
+            _require_text(text, piece)
+            whole.write(piece)
         if inflate is not None and not inflate.eof:
             raise BadRequest(detail="The gzip body is cut short.")
-        return b"".join(chunks)
+        _require_text(text, b"", final=True)
+        return whole.getvalue()
 
     def _limit(self, scope: HTTPScope) -> int:
         if _header(scope, b"authorization"):
@@ -102,9 +111,39 @@ class BodyMiddleware:
             return chunk
         try:
             # One byte over the room is enough to know that the limit is passed.
-            return bytes(inflate.decompress(chunk, room + 1)) if chunk else b""
+            piece = bytes(inflate.decompress(chunk, room + 1)) if chunk else b""
         except zlib.error:
             raise BadRequest(detail="The gzip body is damaged.") from None
+        if inflate.unused_data:
+            raise BadRequest(detail="The gzip body goes on after its end.")
+        return piece
+
+
+def _require_no_nul(scope: HTTPScope) -> None:
+    """Nothing here is called so, and PostgreSQL would not even look for it."""
+    if "\0" in scope["path"]:
+        raise RouteNotFound()
+    if b"%00" in scope["query_string"]:
+        raise BadRequest(detail="A parameter of the query has NUL in it.")
+
+
+def _inflater(encoding: bytes) -> Any:
+    """What undoes an encoding; None for none. Raises UnknownEncoding."""
+    if encoding in (b"", b"identity"):
+        return None
+    if encoding in (b"gzip", b"x-gzip"):
+        return zlib.decompressobj(16 + zlib.MAX_WBITS)
+    raise UnknownEncoding(encoding=encoding[:100].decode("latin-1"))
+
+
+def _require_text(decoder: codecs.IncrementalDecoder, piece: bytes, final: bool = False) -> None:
+    """Raise BadRequest when the body, as far as it has come, cannot be UTF-8."""
+    if piece.isascii() and not final and not decoder.getstate()[0]:
+        return
+    try:
+        decoder.decode(piece, final)
+    except UnicodeDecodeError:
+        raise BadRequest(detail="The body is not valid UTF-8.") from None
 
 
 def _header(scope: HTTPScope, name: bytes) -> bytes:
@@ -115,7 +154,8 @@ async def _chunks(receive: Receive) -> Any:
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return
+            # Nobody will read this; but what has come so far must not be taken for the whole.
+            raise BadRequest(detail="The body was not sent to its end.")
         yield message.get("body", b"")
         if not message.get("more_body", False):
             return

@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Controller, Request, delete, get, post, put
 from litestar.di import Provide
 
+from control_plane.api.accept import by_schema
 from control_plane.api.deployments import read_any, read_settings
 from control_plane.api.stack_path import STACK, provide_name
 from control_plane.domain.names import StackName
@@ -25,9 +26,11 @@ class SettingsController(Controller):
     dependencies = {"name": Provide(provide_name, sync_to_thread=False)}
 
     @get()
-    async def show(self, world: World, principal: Principal, name: StackName) -> dict[str, Any]:
+    async def show(
+        self, request: AnyRequest, world: World, principal: Principal, name: StackName
+    ) -> dict[str, Any]:
         """The stack's settings. Secrets are answered as ciphertext, the same one each time."""
-        return await deployment_settings.show(world, principal, name)
+        return await deployment_settings.show(world, principal, name, by_schema=by_schema(request))
 
     @post(status_code=200)
     async def patch(
@@ -35,7 +38,9 @@ class SettingsController(Controller):
     ) -> dict[str, Any]:
         """Change the settings: objects merge deeply, null removes, all else replaces."""
         changes = await read_settings(request)
-        return await deployment_settings.patch(world, principal, name, changes, _source(request))
+        return await deployment_settings.patch(
+            world, principal, name, changes, _source(request), by_schema=by_schema(request)
+        )
 
     @put()
     async def replace(
@@ -43,7 +48,9 @@ class SettingsController(Controller):
     ) -> dict[str, Any]:
         """Put these settings in the place of the stack's."""
         settings = await read_settings(request)
-        return await deployment_settings.replace(world, principal, name, settings, _source(request))
+        return await deployment_settings.replace(
+            world, principal, name, settings, _source(request), by_schema=by_schema(request)
+        )
 
     @delete(status_code=200)
     async def remove(self, world: World, principal: Principal, name: StackName) -> bool:
@@ -57,7 +64,10 @@ class SettingsController(Controller):
     ) -> dict[str, str]:
         """Seal a value for use in these settings: a bare string, or `{"secret": "text"}`."""
         value = await read_any(request, object)
-        return {"ciphertext": await deployment_settings.encrypt(world, principal, name, value)}
+        sealed = await deployment_settings.encrypt(world, principal, name, value)
+        return (
+            {"secret": "", "ciphertext": sealed} if by_schema(request) else {"ciphertext": sealed}
+        )
 
 
 def _source(request: AnyRequest) -> str:

@@ -226,7 +226,7 @@ async def read_any(request: AnyRequest, shape: type[T]) -> T:
 
 async def read_note(request: AnyRequest) -> str:
     """Why somebody pauses, if they say."""
-    return (await read_any(request, Pausing)).note
+    return (await read_any(request, Pausing)).note.replace("\0", "")
 
 
 def list_query(

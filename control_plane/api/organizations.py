@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Controller, Request, get, post
-from litestar.params import QueryParameter
 
-from control_plane.api.deployment_wire import DeploymentPage, DeploymentWire, Wire, deployment
+from control_plane.api.deployment_wire import (
+    DeploymentPage,
+    DeploymentWire,
+    Wire,
+    deployment,
+    rfc3339,
+)
 from control_plane.api.deployments import (
     PageNumber,
     PageSize,
@@ -36,11 +41,21 @@ class OrganizationWire(Wire, kw_only=True):
     concurrency: int
 
 
+class RoleWire(Wire, kw_only=True):
+    """A role in full; there are only the built-in ones here."""
+
+    id: str
+    name: str
+    modified_at: str
+
+
 class MemberWire(Wire, kw_only=True):
-    """Somebody who belongs to an organization."""
+    """Somebody who belongs to an organization, and since when there is such a user."""
 
     role: str
     user: UserInfo
+    created: str
+    fga_role: RoleWire
     known_to_pulumi: bool = True
     virtual_admin: bool = False
 
@@ -106,15 +121,7 @@ class OrganizationController(Controller):
     async def members(self, world: World, principal: Principal, organization: str) -> MembersWire:
         """Who belongs to the organization."""
         rows = await organizations.members(world, principal, organization)
-        return MembersWire(
-            members=[
-                MemberWire(
-                    role=row.role,
-                    user=UserInfo(name=row.name, github_login=row.login, avatar_url=row.avatar_url),
-                )
-                for row in rows
-            ]
-        )
+        return MembersWire(members=[_member(row) for row in rows])
 
     @get("/deployments")
     async def deployments(
@@ -140,10 +147,10 @@ class OrganizationController(Controller):
         world: World,
         principal: Principal,
         organization: str,
-        size: Annotated[int, QueryParameter(name="pageSize")] = 100,
+        page_size: PageSize = 100,
     ) -> QueueWire:
         """What runs and what waits, in line, each with what it waits for."""
-        found = await deployment_queries.queue(world, principal, organization, size)
+        found = await deployment_queries.queue(world, principal, organization, page_size)
         url = world.config.public_url
         return QueueWire(
             paused=found.paused,
@@ -180,6 +187,16 @@ class OrganizationController(Controller):
         """Let the queue go on; for administrators."""
         await pausing.resume_organization(world, principal, organization)
         return {}
+
+
+def _member(row: Any) -> MemberWire:
+    created = rfc3339(row.created_at)
+    return MemberWire(
+        role=row.role,
+        user=UserInfo(name=row.name, github_login=row.login, avatar_url=row.avatar_url),
+        created=created,
+        fga_role=RoleWire(id=row.role, name=row.role.capitalize(), modified_at=created),
+    )
 
 
 def _counts(counts: dict[str, int]) -> Counts:

@@ -29,11 +29,13 @@ def body_of(problem: Problem) -> bytes:
     return msgspec.json.encode({"code": problem.status, "message": problem.message})
 
 
-def render(problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
-    """The answer to a problem."""
+def render(
+    problem: Problem, headers: dict[str, str] | None = None, *, status: int | None = None
+) -> Response[bytes]:
+    """The answer to a problem; a status given here is HTTP's, the body keeps the problem's."""
     return Response(
         body_of(problem),
-        status_code=problem.status,
+        status_code=status or problem.status,
         media_type="application/json",
         headers=headers or {},
     )
@@ -50,17 +52,29 @@ def on_http_exception(request: AnyRequest, exception: HTTPException) -> Response
     if isinstance(exception, NotFoundException):
         return render(RouteNotFound())
     if isinstance(exception, MethodNotAllowedException):
-        return render(MethodNotAllowed(method=request.method))
+        return render(MethodNotAllowed(method=request.method), _allowed(exception))
     if isinstance(exception, LitestarValidation):
         return render(BadRequest(detail=_validation_text(exception)))
     body = msgspec.json.encode({"code": exception.status_code, "message": exception.detail})
     return Response(body, status_code=exception.status_code, media_type="application/json")
 
 
+def _allowed(exception: MethodNotAllowedException) -> dict[str, str]:
+    """The header that names the right verbs (RFC 9110, section 15.5.6)."""
+    verbs = (exception.headers or {}).get("allow", "").split(", ")
+    return {"Allow": ", ".join(sorted(verbs))}
+
+
 def _validation_text(exception: LitestarValidation) -> str:
     extra = exception.extra if isinstance(exception.extra, list) else []
-    texts = [f"{each.get('key', '')}: {each.get('message', '')}" for each in extra]
+    texts = [f"{_wire_name(each.get('key', ''))}: {each.get('message', '')}" for each in extra]
     return "; ".join(texts) or exception.detail
+
+
+def _wire_name(parameter: str) -> str:
+    """A handler's parameter as clients call it."""
+    first, *rest = parameter.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def on_validation_error(_: AnyRequest, error: msgspec.ValidationError) -> Response[bytes]:

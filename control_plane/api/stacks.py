@@ -22,7 +22,7 @@ from control_plane.services.world import World
 
 AnyRequest = Request[Any, Any, Any]
 
-PAGE_STACKS = 500
+PAGE_STACKS = 1000
 PAGE_STACKS_MAX = 1000
 
 
@@ -72,13 +72,14 @@ async def list_stacks(
     limit = min(max_results, PAGE_STACKS_MAX) if max_results and max_results > 0 else PAGE_STACKS
     after = paging.place(continuation_token, StackName) if continuation_token else None
     page = await stacks.listing(world, principal, filters, after, limit)
+    url = world.config.public_url
     return StackList(
-        stacks=[_summary(world, row) for row in page.stacks],
+        stacks=[_summary(url, row) for row in page.stacks],
         continuation_token=None if page.after is None else paging.token(page.after),
     )
 
 
-def _summary(world: World, row: Row[Any]) -> StackSummary:
+def _summary(url: str, row: Row[Any]) -> StackSummary:
     name = StackName(row.organization, row.project, row.name)
     known = row.last_update_at is not None
     return StackSummary(
@@ -88,7 +89,7 @@ def _summary(world: World, row: Row[Any]) -> StackSummary:
         stack_name=name.stack,
         last_update=_last_update(row) if known else UNSET,
         resource_count=row.resource_count if known or row.checkpoint_key else UNSET,
-        links=Links(self=f"{world.config.public_url}/{name}"),
+        links=Links(self=f"{url}/{name}"),
     )
 
 

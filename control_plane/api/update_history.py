@@ -66,6 +66,31 @@ async def update_summary(
     )
 
 
+class Timeline(msgspec.Struct, rename="camel", kw_only=True):
+    """What led to an update. Nothing here knows pull requests yet, so nothing is collated."""
+
+    update: history.Update
+    collated_update_events: list[history.Update] = []
+    previews: list[history.Update]
+
+
+@get("/updates/latest/timeline")
+async def latest_timeline(world: World, principal: Principal, name: StackName) -> Timeline:
+    """What led to the latest update."""
+    update, previews = await history.timeline(world, principal, name, None)
+    return Timeline(update=update, previews=previews)
+
+
+@get("/updates/{version:int}/timeline")
+async def timeline_of_version(
+    world: World, principal: Principal, name: StackName, version: int
+) -> Timeline:
+    """What led to the update of a number."""
+    number = bounded(version, "version")
+    update, previews = await history.timeline(world, principal, name, number)
+    return Timeline(update=update, previews=previews)
+
+
 @get("/updates/latest/previews")
 async def latest_previews(
     world: World,
@@ -126,6 +151,8 @@ HANDLERS: list[Any] = [
     latest_update,
     update_of_version,
     update_summary,
+    latest_timeline,
+    timeline_of_version,
     latest_previews,
     previews_of_version,
     get_preview,

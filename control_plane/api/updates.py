@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, get, patch, post
+from litestar import Request, Response, get, patch, post
 from litestar.params import QueryParameter
 from msgspec import UNSET, Raw, UnsetType
 
 from control_plane.api import body, paging, update_history
+from control_plane.api.accept import by_schema
 from control_plane.api.stack_path import under_stack
-from control_plane.domain import checkpoint, update
+from control_plane.domain import checkpoint, engine_events, update
 from control_plane.domain.checkpoint import Span
 from control_plane.domain.engine_events import Filter
 from control_plane.domain.names import StackName
@@ -28,6 +29,10 @@ from control_plane.services.world import World
 AnyRequest = Request[Any, Any, Any]
 
 LEASE_SECONDS_MAX = 300
+MESSAGE_CHARACTERS_MAX = 16 * 1024
+"""How much of an update's message is kept: each page of a history repeats it."""
+NOTHING = Response(b"")
+"""An answer without a body, where the published schema has 200 and not 204."""
 
 
 def _paths(rest: str = "") -> list[str]:
@@ -93,7 +98,7 @@ async def create_update(
     new = updates.NewUpdate(
         kind=kind,
         dry_run=(asked.options or Options()).dry_run,
-        message=metadata.message or "",
+        message=(metadata.message or "").replace("\0", "")[:MESSAGE_CHARACTERS_MAX],
         environment=metadata.environment or {},
         config=Raw(msgspec.json.encode(asked.config or {})),
         program={
@@ -220,23 +225,26 @@ class Events(msgspec.Struct, kw_only=True):
 @post(_paths("/events/batch"), status_code=200)
 async def record_events(
     request: AnyRequest, world: World, update_token: str, name: StackName, update_id: str
-) -> None:
+) -> Response[bytes]:
     """Keep engine events."""
     batch = await body.decode(request, Events)
     await update_events.record(world, Lease(name, update_id, update_token), batch.events)
+    return NOTHING
 
 
 @post(_paths("/events"), status_code=200)
 async def record_event(
     request: AnyRequest, world: World, update_token: str, name: StackName, update_id: str
-) -> None:
+) -> Response[bytes]:
     """Keep one engine event."""
     event = await body.decode(request, Raw)
     await update_events.record(world, Lease(name, update_id, update_token), [event])
+    return NOTHING
 
 
 class EventPage(msgspec.Struct, rename="camel", kw_only=True):
-    """Some engine events; a null token comes when the update is over and all are read."""
+    """Some engine events. The update is over and all are read when the token is null; or empty,
+    for who goes by the published schema, which has no null there (the CLI would go on at that)."""
 
     events: list[Raw]
     continuation_token: str | None
@@ -244,6 +252,7 @@ class EventPage(msgspec.Struct, rename="camel", kw_only=True):
 
 @get(_paths("/events"))
 async def read_events(
+    request: AnyRequest,
     world: World,
     principal: Principal,
     name: StackName,
@@ -261,10 +270,11 @@ async def read_events(
         start=_start(continuation_token),
         wanted=Filter(tuple(type_ or ()), urn or ""),
     )
-    return EventPage(
-        events=[Raw(event) for event in page.events],
-        continuation_token=None if page.next is None else paging.token(page.next),
-    )
+    token = None if page.next is None else paging.token(page.next)
+    if by_schema(request):
+        shown = [Raw(engine_events.by_schema(event)) for event in page.events]
+        return EventPage(events=shown, continuation_token=token or "")
+    return EventPage(events=[Raw(event) for event in page.events], continuation_token=token)
 
 
 def _start(token: str | None) -> int:
@@ -290,6 +300,7 @@ async def save_checkpoint(
     """Save a whole state. An invalid one, which old engines announce, is not saved."""
     asked = await body.decode(request, Checkpoint)
     if asked.is_invalid:
+        await state.pass_over(world, Lease(name, update_id, update_token))
         return
     if not bytes(asked.deployment):
         raise BadRequest(detail="'deployment' is missing.")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from typing import Any
 
 import msgspec
 from litestar import Request, delete, get, post
 from msgspec import UNSET, UnsetType
 
+from control_plane import toolchain
 from control_plane.api import body, paging
 from control_plane.domain.principal import Principal
 from control_plane.errors import BadRequest, Forbidden
-from control_plane.services import identity
+from control_plane.services import identity, organizations
 from control_plane.services.world import World
 
 AnyRequest = Request[Any, Any, Any]
 
 DESCRIPTION_CHARACTERS_MAX = 200
+OLDEST_CLI = "3.0.0"
 EXPIRES_MAX = 253_402_300_799
 """The end of the year 9999, in Unix seconds."""
 
@@ -36,6 +39,7 @@ class TokenInfo(msgspec.Struct, rename="camel", kw_only=True):
 
     name: str
     organization: str
+    team: str = ""
 
 
 class CurrentUser(msgspec.Struct, rename="camel", kw_only=True):
@@ -49,6 +53,9 @@ class CurrentUser(msgspec.Struct, rename="camel", kw_only=True):
     organizations: list[Organization]
     identities: list[str] = []
     site_admin: bool = False
+    has_mfa: bool = msgspec.field(name="hasMFA", default=False)
+    is_org_managed: bool = False
+    is_managed_by_multi_org: bool = False
     token_info: TokenInfo | UnsetType = UNSET
 
 
@@ -94,9 +101,17 @@ class DefaultOrganization(msgspec.Struct, kw_only=True):
 
 
 @get("/api/user/organizations/default")
-async def default_organization(principal: Principal) -> DefaultOrganization:
-    """The caller's personal organization; for a deployment, the stack's."""
-    return DefaultOrganization(login=next(iter(_organizations(principal)), ""))
+async def default_organization(world: World, principal: Principal) -> DefaultOrganization:
+    """The one that the caller has chosen, or their personal one; for a deployment, its stack's."""
+    return DefaultOrganization(login=await organizations.default_of(world, principal))
+
+
+@post("/api/user/organizations/{organization:str}/default", status_code=204)
+async def choose_default_organization(
+    world: World, principal: Principal, organization: str
+) -> None:
+    """Choose where stacks without an organization in their name belong."""
+    await organizations.set_default(world, principal, organization)
 
 
 class Capability(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -119,15 +134,48 @@ class Capabilities(msgspec.Struct, kw_only=True):
 
 @get("/api/capabilities")
 async def capabilities() -> Capabilities:
-    """The optional abilities of this server."""
+    """The optional abilities of this server.
+
+    Delta checkpoints are accepted, and offered to no CLI. What one writes who was offered them, in
+    whole documents too, lacks up to 9 pending operations, has more under a name that none reads,
+    and has no snippets and no extensions (`marshalSpannedDeployment` in the CLI's `pkg/backend/
+    httpstate`: from 3.68 to 3.259, and on its main branch in August 2026). So there is no version
+    in a User-Agent yet to offer them to; older ones have not been looked at, and need none.
+    """
     return Capabilities(
         capabilities=[
             Capability(capability="batch-encrypt"),
             Capability(
                 capability="deployment-schema-version", version=1, configuration={"version": 4}
             ),
+            Capability(capability="stack-policy-packs", version=1),
         ]
     )
+
+
+class CliVersion(msgspec.Struct, rename="camel", kw_only=True):
+    """The versions of the CLI that a client may compare its own with."""
+
+    latest_version: str
+    oldest_without_warning: str
+    latest_dev_version: str
+
+
+@get("/api/cli/version")
+async def cli_version() -> CliVersion:
+    """This server's own toolchain's version, as the latest that it knows; none is too old.
+
+    The CLI itself asks the vendor's cloud, whatever its backend is.
+    """
+    version = _toolchain_version()
+    return CliVersion(
+        latest_version=version, oldest_without_warning=OLDEST_CLI, latest_dev_version=version
+    )
+
+
+@functools.cache
+def _toolchain_version() -> str:
+    return toolchain.read_recipe().version
 
 
 class AccessToken(msgspec.Struct, rename="camel", kw_only=True):
@@ -194,6 +242,8 @@ async def create_token(request: AnyRequest, world: World, principal: Principal) 
         raise BadRequest(
             detail=f"'description' is longer than {DESCRIPTION_CHARACTERS_MAX} characters."
         )
+    if "\0" in new.description:
+        raise BadRequest(detail="'description' must be a text without NUL.")
     paging.bounded(new.expires, "expires", EXPIRES_MAX)
     if new.expires and new.expires * 1000 <= world.now():
         raise BadRequest(detail="'expires' is in the past.")
@@ -218,7 +268,9 @@ def _require_person(principal: Principal) -> None:
 ROUTES: list[Any] = [
     current_user,
     default_organization,
+    choose_default_organization,
     capabilities,
+    cli_version,
     list_tokens,
     create_token,
     delete_token,

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from control_plane.domain import deployment_settings, settings_reading
+from control_plane.domain import deployment_settings, settings_reading, sources
 from control_plane.domain.principal import Pool, Principal
 from control_plane.errors import BadRequest, Forbidden, PoolOffline, Problem, QueueFull
 
 Settings = dict[str, Any]
-
-REMOTE = re.compile(r"(https?|ssh)://[^/\s]+/\S|[\w.-]+@[\w.-]+:\S")
-"""Addresses that git fetches over a network: URLs, and `user@host:path`.
-
-Anything else is refused, since git would take `ext::…` as a command and `-…` as an option.
-"""
-LOCAL = re.compile(r"/\S|file:///\S")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +67,7 @@ def decide(
     """
     try:
         _require_source(settings, limits)
+        deployment_settings.require_own_image(settings)
         deployment_settings.require_variables_max(settings, limits.environment_variables_max)
         pool = resolve_pool(settings, facts)
         _require_same_seal(settings, stored, pool, facts)
@@ -91,10 +84,16 @@ def resolve_pool(settings: Settings, facts: Facts) -> Pool:
     Named by `agentPoolID`; else the organization's default; else the hosted default.
     Raises PoolOffline when no gateway of it has ever registered: it has no key to seal to.
     """
-    pool = find_pool(settings.get("agentPoolID"), facts)
+    wanted = settings.get("agentPoolID")
+    pool = find_pool(wanted, facts)
+    if pool is None and not wanted:
+        raise PoolOffline(
+            detail=f"'{facts.organization}' has no runner pool that is the default. Start one"
+            " (slipway up), or name a pool by its agentPoolID."
+        )
     if pool is None:
         raise BadRequest(
-            detail=f"'{facts.organization}' has no agent pool '{settings.get('agentPoolID')}'."
+            detail=f"'{facts.organization}' has no agent pool '{wanted}'."
             " Leave agentPoolID empty to use the default pool."
         )
     if pool.public_key is None:
@@ -128,30 +127,7 @@ def _require_source(settings: Settings, limits: Limits) -> None:
         )
     # Settings may be older than this rule.
     settings_reading.require_no_credentials(repository, ("sourceContext", "git", "repoUrl"))
-    if LOCAL.match(repository):
-        if not limits.local_sources:
-            raise BadRequest(
-                detail=f"sourceContext.git.repoUrl: '{_shown(repository)}' is a local path,"
-                " which this server does not deploy from. Use an https:// or ssh:// address."
-            )
-    elif not REMOTE.match(repository):
-        raise BadRequest(
-            detail=f"sourceContext.git.repoUrl: '{_shown(repository)}' is no address that git"
-            " can clone from here. Use https://…, ssh://… or user@host:path."
-        )
-    _require_plain_words(git)
-
-
-def _shown(url: str) -> str:
-    """An address for an error's text: what stands before an '@' may be a password."""
-    return re.sub(r"^.*@", "…@", url, flags=re.DOTALL)
-
-
-def _require_plain_words(git: Settings) -> None:
-    """A value that begins with '-' would be an option to git."""
-    for key in ("branch", "commit", "tag"):
-        if str(git.get(key) or "").startswith("-"):
-            raise BadRequest(detail=f"sourceContext.git.{key} must not begin with '-'.")
+    sources.require_usable(git, local=limits.local_sources)
 
 
 def _require_same_seal(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from control_plane.domain import urns
+from control_plane.domain import pieces, urns
 
 VERSIONS = range(1, 5)
 """Schema versions that today's engines read."""
@@ -172,6 +172,32 @@ class Home(NamedTuple):
         }
 
 
+class _Outputs(msgspec.Struct):
+    type: str
+    outputs: msgspec.Raw = msgspec.Raw()
+
+
+class _WithOutputs(msgspec.Struct):
+    resources: list[_Outputs] | None = None
+    secrets_providers: msgspec.Raw = msgspec.Raw()
+
+
+_read_outputs = msgspec.json.Decoder(_WithOutputs).decode
+
+
+def outputs(document: bytes) -> tuple[msgspec.Raw, msgspec.Raw | None]:
+    """What the program exports, and the secrets provider; of a document that `check` has passed."""
+    _, _, deployment = split(document)
+    found = _WithOutputs() if is_null(deployment) else _read_outputs(deployment)
+    roots = [each for each in found.resources or () if each.type == urns.ROOT_STACK_TYPE]
+    values = roots[0].outputs if roots else msgspec.Raw()
+    provider = found.secrets_providers
+    return (
+        msgspec.Raw(b"{}") if is_null(values) else values,
+        None if is_null(provider) else provider,
+    )
+
+
 def at_home(document: bytes, home: Home) -> bytes:
     """The document with its service secrets provider at this address.
 
@@ -205,7 +231,8 @@ def _provider_at(provider: msgspec.Raw, home: Home) -> dict[str, Any] | None:
 def _with_deployment(document: bytes, deployment: dict[str, Any]) -> bytes:
     """The document with another inner part, other keys as they stand."""
     outer: dict[str, Any] = dict(urns.read_fields(document))
-    return msgspec.json.encode({**outer, "deployment": deployment})
+    inner = pieces.of_object(deployment)
+    return b"".join(pieces.of_object({**outer, "deployment": inner}))
 
 
 def renamed(document: bytes, renaming: urns.Renaming) -> bytes:
@@ -245,9 +272,10 @@ _ciphertext = re.compile(
 
 def ciphertexts(document: bytes) -> Iterator[str]:
     """The encrypted values of a document whose secrets provider is a service; else nothing."""
-    found = _read_document(document)
-    provider = found.deployment.secrets_providers if found.deployment else None
-    if provider is not None and provider.type == SERVICE:
+    _, _, deployment = split(document)
+    fields = {} if is_null(deployment) else urns.read_fields(deployment)
+    provider = fields.get("secrets_providers", msgspec.Raw())
+    if not is_null(provider) and _read_provider(provider).type == SERVICE:
         for match in _ciphertext.finditer(document):
             yield match[1].decode(errors="replace")
 

@@ -56,7 +56,7 @@ def one_run_patch(request: dict[str, Any], *, from_cli: bool = False) -> dict[st
     """
     patch = {
         key: value
-        for key, value in request.items()
+        for key, value in deployment_settings.said(request).items()
         if key not in ("operation", "inheritSettings")
         and not (key in ("agentPoolID", "agentPoolId") and value is None)
     }

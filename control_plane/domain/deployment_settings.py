@@ -21,8 +21,15 @@ Settings = dict[str, Any]
 READ_ONLY = ("version", "source")
 """Told by the server, and ignored when a client sends them back."""
 
-OWN_IMAGE = re.compile(r"(?:(?:index\.)?docker\.io/)?pulumi/pulumi(?::[\w.-]{1,128})?\Z")
-"""The image whose contents runners have installed, so that nothing is pulled for it."""
+OWN_IMAGE = re.compile(
+    r"(?:(?:index\.)?docker\.io/|ghcr\.io/|public\.ecr\.aws/)?"
+    r"pulumi/pulumi(?:-(?:base|python|nodejs|go))?(?::[\w.-]{1,128})?\Z"
+)
+"""Pulumi's images, in any tag, whose CLI and languages every pool has installed: nothing is pulled.
+
+Not among them: a digest, since it asks for exactly those bytes; an image of one language version
+(`pulumi-python-3.12`), and the languages that pools do not have (`pulumi-dotnet`, `pulumi-java`).
+"""
 
 SOURCES = (
     ("git", "repoUrl", "gitAuth"),
@@ -32,6 +39,20 @@ SOURCES = (
 """Kinds of sources, each with its fields for the address and for the credentials."""
 
 _ORIGIN = re.compile(r"(?:([^:/?#]*)://)?(?:[^/?#]*@)?([^/?#]*)")
+
+WRITTEN_BY_GENERATED_CLIENTS = frozenset(
+    (
+        "tag",
+        "executorContext",
+        "sourceContext",
+        "gitHub",
+        "vcs",
+        "operationContext",
+        "agentPoolID",
+        "cacheOptions",
+    )
+)
+"""All fields of a request in the published schema."""
 
 GIT_REFERENCES = ("branch", "commit", "tag")
 """What to check out: whoever names one of them means that one, whatever was set before."""
@@ -45,14 +66,31 @@ def merge(stored: Settings | None, patch: Settings) -> Settings:
     moves the source to another server leaves the stored credentials behind. Raises BadRequest
     naming the field that is wrong, never its value.
     """
-    wanted = settings_reading.read(patch)
+    wanted = said(settings_reading.read(patch))
     base = {key: value for key, value in (stored or {}).items() if key not in READ_ONLY}
     base = _without_others_credentials(_without_other_references(base, wanted), wanted)
     merged = _overlay(SETTINGS, base, wanted)
     for key in READ_ONLY:
         merged.pop(key, None)
-    _require_own_image(merged)
     return merged
+
+
+def said(patch: Settings) -> Settings:
+    """What a patch says.
+
+    A client generated from the published schema (the Cloud REST SDK for Python) cannot leave a
+    field out: it writes null. So where all fields are written, a null among them says nothing;
+    elsewhere it was meant.
+    """
+    return _without_null(patch) if patch.keys() >= WRITTEN_BY_GENERATED_CLIENTS else patch
+
+
+def _without_null(patch: Settings) -> Settings:
+    return {
+        key: _without_null(each) if isinstance(each, dict) else each
+        for key, each in patch.items()
+        if each is not None
+    }
 
 
 def seal(settings: Settings, stack_id: str, public_key: bytes) -> Settings:
@@ -103,6 +141,20 @@ def settings_for_answer(settings: Settings) -> Settings:
         image = executor["executorImage"]["reference"]
         answer = answer | {"executorContext": executor | {"executorImage": image}}
     return answer
+
+
+def settings_by_schema(settings: Settings) -> Settings:
+    """The same in the words of the published schema, where any such value is an object.
+
+    Each has a `secret`, which is empty: nothing secret is ever shown.
+    """
+
+    def shown(_: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {"secret": "", "ciphertext": value.get("ciphertext", "")}
+        return {"secret": "", "plaintext": value}
+
+    return _map_secrets(settings, shown)
 
 
 def configuration_of(settings: Settings) -> dict[str, Any]:
@@ -158,13 +210,19 @@ def require_variables_max(settings: Settings, variables_max: int) -> None:
         )
 
 
-def _require_own_image(settings: Settings) -> None:
+def require_own_image(settings: Settings) -> None:
+    """Raise BadRequest when a deployment would need an image that runners do not hold.
+
+    Settings may name any image: they come and go unchanged, from other servers too. A deployment
+    must not, or it would run with other tools than it asked for.
+    """
     image = (settings.get("executorContext") or {}).get("executorImage") or {}
     reference = image.get("reference")
     if reference and not OWN_IMAGE.match(reference):
         raise BadRequest(
             detail=f"executorContext.executorImage: runners cannot run the image '{reference}'."
-            " Leave it out, or use pulumi/pulumi: deployments run with what its images hold."
+            " Leave it out, or use pulumi/pulumi: deployments run with what its images hold. What"
+            " else a program needs can be installed by operationContext.preRunCommands."
         )
 
 

@@ -7,7 +7,7 @@ only known ones are answered.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -54,6 +54,7 @@ class InvalidEvent(ValueError):
 _read_numbered = msgspec.json.Decoder(Numbered).decode
 _read_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _SEQUENCE_MAX = 2**53
+_NULL = Raw(b"null")
 
 
 def read(raw: Raw) -> Numbered:
@@ -76,12 +77,52 @@ class Filter(NamedTuple):
     def admits(self, event: bytes) -> bool:
         """Whether to answer an event."""
         fields = _read_fields(event)
-        kind = next((kind for kind in KINDS if kind in fields), None)
+        kind = _kind_of(fields)
         if kind is None:
             return False
         if self.kinds and kind not in self.kinds and kind.removesuffix("Event") not in self.kinds:
             return False
         return not self.urn or _urn_of(fields[kind]) == self.urn
+
+
+_NOTHING: dict[str, Any] = {
+    "type": "",
+    "urn": "",
+    "id": "",
+    "parent": "",
+    "inputs": {},
+    "outputs": {},
+    "provider": "",
+}
+
+
+def by_schema(event: bytes) -> bytes:
+    """The event in the words of the published schema.
+
+    It has a `type` that names its one payload, and objects where engines write null: an empty state
+    where there is none, an empty difference where there was none to find.
+    """
+    fields = _read_fields(event)
+    kind = _kind_of(fields)
+    if kind is None:
+        return event
+    told = {"type": kind} | {key: body for key, body in fields.items() if key not in KINDS}
+    return msgspec.json.encode(told | {kind: _payload_by_schema(fields[kind])})
+
+
+def _payload_by_schema(body: Raw) -> Any:
+    payload = msgspec.json.decode(body)
+    metadata = payload.get("metadata") if isinstance(payload, dict) else None
+    if isinstance(metadata, dict):
+        for state in ("old", "new"):
+            given = metadata.get(state) or {}
+            metadata[state] = _NOTHING | {k: v for k, v in given.items() if v is not None}
+        metadata["detailedDiff"] = metadata.get("detailedDiff") or {}
+    return payload
+
+
+def _kind_of(fields: dict[str, Raw]) -> str | None:
+    return next((kind for kind in KINDS if fields.get(kind, _NULL) != _NULL), None)
 
 
 class _Subject(msgspec.Struct, rename="camel"):

@@ -17,10 +17,13 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from control_plane.domain import checkpoint, urns
+from control_plane.domain import checkpoint, pieces, urns
 
 VERSION = 1
 """The journal version that this server speaks."""
+
+SEQUENCE_MAX = 2**31 - 1
+"""How far entries of one update can be counted."""
 
 
 class Kind(IntEnum):
@@ -102,6 +105,8 @@ def read(raw: Raw | bytes) -> Entry:
 def _check(entry: Entry) -> None:
     if entry.version != VERSION:
         raise InvalidEntry(f"version {entry.version} of a journal entry is unknown")
+    if not 0 <= entry.sequence_id <= SEQUENCE_MAX:
+        raise InvalidEntry(f"'sequenceID' must be a number from 1 to {SEQUENCE_MAX}")
     if _given(entry.state):
         checkpoint.check_resource(entry.state)
     if _given(entry.operation):
@@ -114,6 +119,8 @@ def _check(entry: Entry) -> None:
         checkpoint.check_snippets(entry.snippets)
     if entry.kind is Kind.EXTENSION_PARAMETERIZE and not entry.extension_ref:
         raise InvalidEntry("'extensionRef' is missing")
+    if entry.kind is Kind.EXTENSION_PARAMETERIZE and not _given(entry.extension):
+        raise InvalidEntry("'extension' is missing")
 
 
 def _given(raw: Raw) -> bool:
@@ -121,18 +128,21 @@ def _given(raw: Raw) -> bool:
 
 
 class Replayed(NamedTuple):
-    """What a journal amounts to: a document, and how many resources it holds."""
+    """What a journal amounts to: a document in pieces, and how many resources it holds."""
 
-    document: bytes
+    pieces: list[bytes]
     resources: int
+
+    @property
+    def document(self) -> bytes:
+        """The document as a whole: a copy."""
+        return b"".join(self.pieces)
 
 
 def replay(base: bytes, entries: Iterable[bytes], manifest: Manifest) -> Replayed:
     """The document that the entries make of the base; entries must be in order, without doubles."""
-    version, features, deployment = checkpoint.split(base)
-    replayer = _Replayer(_Base.of(deployment), features if version >= FEATURES_VERSION else [])
-    for raw in entries:
-        replayer.add(_read_entry(raw))
+    replayer = Replayer.over(base)
+    replayer.add(entries)
     return replayer.document(manifest)
 
 
@@ -161,13 +171,21 @@ class _Base:
         return cls(fields, resources, pending)
 
 
-class _Replayer:
+class Replayer:
+    """A replay under way. It keeps of the entries what is still part of the state, no more."""
+
     def __init__(self, base: _Base, features: Sequence[str]) -> None:
         self.base = base
         self.inherited = [feature for feature in features if feature not in _RECOMPUTED]
         self.has_refresh = False
         self.requires_byte_string = False
         self._forget()
+
+    @classmethod
+    def over(cls, base: bytes) -> Replayer:
+        """A replay over the document from which the journal's update started."""
+        version, features, deployment = checkpoint.split(base)
+        return cls(_Base.of(deployment), features if version >= FEATURES_VERSION else [])
 
     def _forget(self) -> None:
         self.new: list[Raw] = []
@@ -180,7 +198,12 @@ class _Replayer:
         self.to_replace: set[int] = set()
         self.extensions: dict[str, Raw] = {}
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entries: Iterable[bytes]) -> None:
+        """Replay the next entries."""
+        for raw in entries:
+            self._add(_read_entry(raw))
+
+    def _add(self, entry: Entry) -> None:
         self.requires_byte_string |= entry.requires_byte_string
         match entry.kind:
             case Kind.BEGIN:
@@ -251,6 +274,7 @@ class _Replayer:
         self.base = rebuilt
 
     def document(self, manifest: Manifest) -> Replayed:
+        """What the entries so far amount to."""
         state, features = self._assemble()
         fields: dict[str, Any] = {"manifest": manifest.fields()}
         if "secrets_providers" in state.fields:
@@ -261,8 +285,10 @@ class _Replayer:
             fields["pending_operations"] = state.pending
         rest = {key: value for key, value in state.fields.items() if key != "manifest"}
         version = FEATURES_VERSION if features else PLAIN_VERSION
-        inner = Raw(msgspec.json.encode({**fields, **rest}))
-        return Replayed(checkpoint.document_of(version, features, inner), len(state.resources))
+        outer = {"version": version, **({"features": features} if features else {})}
+        inner = pieces.of_object({**fields, **rest})
+        written = pieces.of_object({**outer, "deployment": inner})
+        return Replayed(list(written), len(state.resources))
 
     def _assemble(self) -> tuple[_Base, list[str]]:
         """The state now as a base, and the features that it uses, as of before URNs are mended."""

@@ -20,13 +20,15 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """The authenticated caller of one request.
 
     `deployment_id` and `stack_id` are set when the token is a deployment's: such a caller acts
-    for `user` (who asked for the deployment), reaches only that stack, and dies with the lease.
+    for `user` (who asked for the deployment), works on that stack only, and dies with the lease.
     """
 
     user: User
     organizations: frozenset[str] = frozenset()
     """Logins of the organizations that the caller belongs to."""
     admin_of: frozenset[str] = frozenset()
+    reads: frozenset[str] = frozenset()
+    """Organizations whose other stacks a deployment may read, for its stack references."""
     deployment_id: str | None = None
     stack_id: str | None = None
     generation: int = 0

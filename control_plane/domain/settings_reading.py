@@ -139,7 +139,8 @@ def _plaintext_of(value: Settings) -> tuple[Any, bool]:
     """The text in an object, and whether it is secret: an object is, unless it says otherwise."""
     if isinstance(value.get("isSecret"), bool):
         return value.get("value") or "", value["isSecret"]
-    if value.get("secret") is None and value.get("plaintext") is not None:
+    # Clients made from the published schema write an empty secret beside a plain text.
+    if not value.get("secret") and value.get("plaintext") is not None:
         return value["plaintext"], False
     # Go clients leave an empty secret out of its object.
     return "" if value.get("secret") is None else value["secret"], True

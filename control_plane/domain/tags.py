@@ -9,6 +9,8 @@ import msgspec
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,40}\Z")
 """The CLI's own rule for tag names."""
 VALUE_CHARACTERS_MAX = 256
+COUNT_MAX = 500
+"""How many tags a stack may have: they are read with it."""
 PROJECT = "pulumi:project"
 """The tag that holds the project's name."""
 
@@ -19,6 +21,8 @@ class IllegalTag(ValueError):
 
 def require_legal(tags: dict[str, str]) -> None:
     """Raise IllegalTag naming the first tag that is not allowed."""
+    if len(tags) > COUNT_MAX:
+        raise IllegalTag(f"A stack may have {COUNT_MAX} tags; these are {len(tags)}.")
     for name, value in tags.items():
         if not NAME.match(name):
             raise IllegalTag(

@@ -1,4 +1,10 @@
-"""Who may reach what. What a caller may not see does not exist for them: 404, never 403."""
+"""Who may reach what. What a caller may not see does not exist for them: 404, never 403.
+
+A deployment's token is its stack's: by it the program's own CLI works on that one stack. Beyond it,
+the token reads exactly what a StackReference reads (`readable_stack`): another stack of the same
+organization, its state with outputs, its updates' records, and plaintexts of its secrets; as long
+as the user on whose behalf the deployment runs belongs to the organization.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +25,16 @@ async def stack(
     """The stack, if the caller may reach it; a deployment's token reaches only its own."""
     found = await stacks.find(tx, name, lock=lock) if principal.may_see(name.organization) else None
     if found is None or principal.stack_id not in (None, found.id):
+        raise NotFound(what=f"Stack '{name}'")
+    return found
+
+
+async def readable_stack(tx: Transaction, principal: Principal, name: StackName) -> Row[Any]:
+    """The stack, if the caller may read what a StackReference needs of it."""
+    if principal.stack_id is None or name.organization not in principal.reads:
+        return await stack(tx, principal, name)
+    found = await stacks.find(tx, name)
+    if found is None:
         raise NotFound(what=f"Stack '{name}'")
     return found
 

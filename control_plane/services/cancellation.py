@@ -42,6 +42,13 @@ async def cancel(
             await _request(world, tx, row, principal.user.login, mode)
 
 
+async def request(world: World, tx: Transaction, deployment_id: str, login: str) -> None:
+    """Inside another verb: ask a deployment to stop gracefully, if it is live."""
+    row = await deployments.lock(tx, deployment_id, with_queue=False)
+    if row is not None and row.status in LIVE:
+        await _request(world, tx, row, login, "graceful")
+
+
 async def _skip(world: World, tx: Transaction, row: Row[Any], login: str) -> None:
     await endings.skip(
         world, tx, row.organization_id, [row.id], Reason.CANCELLED, cancelled_by=login

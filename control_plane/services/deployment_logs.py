@@ -104,6 +104,8 @@ async def step_lines(
     """Lines of a step by their numbers, both from 0; fewer than asked where they are long."""
     if not 1 <= count <= COUNT_MAX:
         raise BadRequest(detail=f"count must be between 1 and {COUNT_MAX}.")
+    if not 0 <= step <= NUMBER_MAX:
+        raise BadRequest(detail="step must be the number of a step, from 0.")
     if not 0 <= offset <= NUMBER_MAX:
         raise BadRequest(detail="offset must be the number of a line, from 0.")
 

@@ -26,30 +26,46 @@ SETTINGS_BYTES_MAX = 256 * 1024
 
 
 @verb
-async def show(world: World, principal: Principal, name: StackName) -> Settings:
+async def show(
+    world: World, principal: Principal, name: StackName, *, by_schema: bool = False
+) -> Settings:
     """The stack's settings, with `version` and `source`; secrets as ciphertext. Raises NotFound."""
     async with world.database.snapshot() as tx:
         stack = await access.stack(tx, principal, name)
         row = await store.find(tx, stack.id)
     if row is None:
         raise NotFound(what=f"Deployment settings of stack '{name}'")
-    return _answer(msgspec.json.decode(row.body), row.version)
+    return _answer(msgspec.json.decode(row.body), row.version, by_schema)
 
 
 @verb
 async def patch(
-    world: World, principal: Principal, name: StackName, changes: Settings, source: str
+    world: World,
+    principal: Principal,
+    name: StackName,
+    changes: Settings,
+    source: str,
+    *,
+    by_schema: bool = False,
 ) -> Settings:
     """Lay changes over the stack's settings, which may be none yet; returns what they are now."""
-    return await _write(world, principal, name, changes, source, replace=False)
+    now, version = await _write(world, principal, name, changes, source, replace=False)
+    return _answer(now, version, by_schema)
 
 
 @verb
 async def replace(
-    world: World, principal: Principal, name: StackName, settings: Settings, source: str
+    world: World,
+    principal: Principal,
+    name: StackName,
+    settings: Settings,
+    source: str,
+    *,
+    by_schema: bool = False,
 ) -> Settings:
     """Put settings in the place of the stack's; returns what they are now."""
-    return await _write(world, principal, name, settings, source, replace=True)
+    now, version = await _write(world, principal, name, settings, source, replace=True)
+    return _answer(now, version, by_schema)
 
 
 @verb
@@ -82,7 +98,7 @@ async def _write(
     source: str,
     *,
     replace: bool,
-) -> Settings:
+) -> tuple[Settings, int]:
     admission.require_person(principal)
     # Before anything else, so that a wrong request costs no transaction.
     deployment_settings.merge(None, changes)
@@ -100,7 +116,7 @@ async def _write(
             raise TooLarge(limit_bytes=SETTINGS_BYTES_MAX)
         version = 1 if row is None else row.version + 1
         await store.save(tx, stack.id, body.decode(), version, world.now())
-    return _answer(settings | {"source": source}, version)
+    return settings | {"source": source}, version
 
 
 def _sealed(stack_id: str, settings: Settings, stored: Settings, facts: Facts) -> Settings:
@@ -136,6 +152,11 @@ def _key(pool: Pool) -> bytes:
 
 
 async def _facts(tx: Transaction, stack: Row[Any]) -> Facts:
+    return await facts_of(tx, stack.organization_id, stack.organization)
+
+
+async def facts_of(tx: Transaction, organization_id: str, organization: str) -> Facts:
+    """What an organization's settings are judged by: the runner pools that it may use."""
     known = [
         (
             Pool(
@@ -146,10 +167,12 @@ async def _facts(tx: Transaction, stack: Row[Any]) -> Facts:
             ),
             row.is_default,
         )
-        for row in await pools.usable_by(tx, [stack.organization_id])
+        for row in await pools.usable_by(tx, [organization_id])
     ]
-    return admission.facts_of(stack.organization_id, stack.organization, 0, known)
+    return admission.facts_of(organization_id, organization, 0, known)
 
 
-def _answer(settings: Settings, version: int) -> Settings:
+def _answer(settings: Settings, version: int, by_schema: bool) -> Settings:
+    if by_schema:
+        return deployment_settings.settings_by_schema(settings) | {"version": version}
     return deployment_settings.settings_for_answer(settings) | {"version": version}

@@ -222,6 +222,7 @@ def _grant_of(world: World, pool: Pool, row: Row[Any], runner_token: str, cli_to
         trigger=row.trigger,
         requested_by=row.requester,
         commit_message=row.source_message,
+        caches_cleared_at_ms=row.caches_cleared_at or 0,
         log_prefix=attempt_prefix(row.organization_id, row.stack_id, row.id, generation),
         slipway_version=SLIPWAY_VERSION,
     )

@@ -136,7 +136,7 @@ async def of_version(
 ) -> Update:
     """The update of that number, or the latest; raises NotFound."""
     async with world.database.snapshot() as tx:
-        stack = await access.stack(tx, principal, name)
+        stack = await access.readable_stack(tx, principal, name)
         wanted = stack.version if version is None else version
         row = await updates.of_version(tx, stack.id, wanted)
     if row is None:
@@ -192,6 +192,31 @@ async def previews(
         )
         total = await updates.previews_length(tx, stack.id, since, until)
     return Page([update_info(each) for each in rows], size, total)
+
+
+@verb
+async def timeline(
+    world: World, principal: Principal, name: StackName, version: int | None
+) -> tuple[Update, list[Update]]:
+    """The update of that number, or the latest, and the previews since the one before it."""
+    async with world.database.snapshot() as tx:
+        stack = await access.stack(tx, principal, name)
+        of = stack.version if version is None else version
+        row = await updates.of_version(tx, stack.id, of)
+        if row is None:
+            which = f"Version {version}" if version is not None else "A latest update"
+            raise NotFound(what=f"{which} of stack '{name}'")
+        before = await updates.of_version(tx, stack.id, of - 1)
+        rows = await updates.previews(
+            tx,
+            stack.id,
+            since=before.created_at if before is not None else 0,
+            until=row.created_at,
+            ascending=True,
+            limit=PAGE_MAX,
+            offset=0,
+        )
+    return update_info(row), [update_info(each) for each in rows]
 
 
 def infos(found: Sequence[Update]) -> list[UpdateInfo]:

@@ -71,11 +71,22 @@ async def _deployment_principal(tx: Transaction, digest: bytes, now: int) -> Pri
     return Principal(
         user=_user(user) if user is not None else User(id="", login="slipway", name="Slipway"),
         organizations=frozenset({stack.organization}),
+        reads=await _read_by_deployment(tx, user, stack.organization),
         deployment_id=row.id,
         stack_id=row.stack_id,
         generation=row.generation,
         token_name=f"deployment {row.id}",
     )
+
+
+async def _read_by_deployment(
+    tx: Transaction, user: Row[Any] | None, organization: str
+) -> frozenset[str]:
+    """Nobody's deployment acts for the organization; a person's sees what the person sees."""
+    if user is None:
+        return frozenset({organization})
+    memberships = await organizations.of_user(tx, user.id)
+    return frozenset({organization} & {each.login for each in memberships})
 
 
 def _user(row: Row[Any]) -> User:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import time
 from typing import Any
 
@@ -97,7 +98,8 @@ def require_lease(world: World, row: Row[Any] | None, digest: bytes, generation:
 
     One that is over counts as ended, whether or not the janitor has been here already.
     """
-    if row is None or row.runner_digest != digest or not _stands(world, row, generation):
+    known = row is not None and hmac.compare_digest(row.runner_digest or b"", digest)
+    if row is None or not known or not _stands(world, row, generation):
         raise LeaseEnded()
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Row
 
 from control_plane.domain import journal
 from control_plane.services import state_documents
+from control_plane.services.state_documents import worked
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store import journal as journals
@@ -22,20 +23,39 @@ BATCH = 100
 log = structlog.get_logger()
 
 
-class Built(NamedTuple):
-    """What a journal amounts to."""
+class Kept(NamedTuple):
+    """The document that a journal of so many entries amounts to."""
 
-    document: bytes
+    key: str
     resources: int
     entries: int
 
 
-async def build(world: World, row: Row[Any], entries: list[bytes], at: int) -> Built:
-    """Replay an update's journal; `at` is the document's time."""
+async def keep(world: World, row: Row[Any], at: int) -> Kept:
+    """Replay an update's journal and keep the document; `at` is the document's time.
+
+    The journal is read bit by bit: it can be much larger than the state.
+    """
     base = await state_documents.load(world, row.base_checkpoint_key)
-    size = len(base) + sum(map(len, entries))
-    replayed = await state_documents.worked(size, journal.replay, base, entries, _manifest(row, at))
-    return Built(replayed.document, replayed.resources, len(entries))
+    replayer = await worked(len(base), journal.Replayer.over, base)
+    entries = 0
+    async with world.database.snapshot() as tx:
+        async for read in journals.partitions(tx, row.id):
+            entries += len(read)
+            await worked(sum(map(len, read)), replayer.add, read)
+    replayed = await worked(len(base), replayer.document, _manifest(row, at))
+    key = await state_documents.keep(world, row.stack_id, row.id, 0, replayed.pieces)
+    return Kept(key, replayed.resources, entries)
+
+
+async def build(world: World, row: Row[Any], entries: list[bytes], at: int) -> bytes:
+    """The document that these entries of an update's journal amount to."""
+    base = await state_documents.load(world, row.base_checkpoint_key)
+    return await worked(len(base) + sum(map(len, entries)), _build, row, base, entries, at)
+
+
+def _build(row: Row[Any], base: bytes, entries: list[bytes], at: int) -> bytes:
+    return journal.replay(base, entries, _manifest(row, at)).document
 
 
 def _manifest(row: Row[Any], at: int) -> journal.Manifest:
@@ -48,11 +68,12 @@ def _manifest(row: Row[Any], at: int) -> journal.Manifest:
     )
 
 
-async def adopt(tx: Transaction, row: Row[Any], key: str, resources: int) -> dict[str, Any]:
-    """Make a built document the stack's state; returns what to set in the update's row."""
-    await stacks.change(tx, row.stack_id, checkpoint_key=key, resource_count=resources)
+async def adopt(tx: Transaction, row: Row[Any], kept: Kept) -> dict[str, Any]:
+    """Make a journal's document the stack's state; returns what to set in the update's row."""
+    values = {"checkpoint_key": kept.key, "resource_count": kept.resources}
+    await stacks.change(tx, row.stack_id, **values)
     await journals.forget(tx, row.id)
-    return {"checkpoint_key": key, "resource_count": resources}
+    return values
 
 
 @verb
@@ -63,14 +84,12 @@ async def materialise(world: World, update_id: str) -> None:
     """
     async with world.database.snapshot() as tx:
         row = await updates.by_id(tx, update_id)
-        entries = await journals.entries(tx, update_id)
-    key, built = None, None
+    kept = None
     if row is not None and _is_due(row):
-        built = await build(world, row, entries, row.ended_at)
-        key = await state_documents.keep(world, row.stack_id, row.id, 0, built.document)
+        kept = await keep(world, row, row.ended_at)
     async with world.database.transaction() as tx:
-        if row is not None and key is not None and built is not None:
-            await _finish(tx, row, key, built)
+        if row is not None and kept is not None:
+            await _finish(world, tx, row, kept)
         await outbox.done(tx, outbox.MATERIALISE, [update_id])
 
 
@@ -82,12 +101,15 @@ def _is_due(row: Row[Any]) -> bool:
     )
 
 
-async def _finish(tx: Transaction, row: Row[Any], key: str, built: Built) -> None:
+async def _finish(world: World, tx: Transaction, row: Row[Any], kept: Kept) -> None:
     if await stacks.by_id(tx, row.stack_id, lock=True) is None:
         return
     now = await updates.by_id(tx, row.id)
     if now is not None and _is_due(now):
-        await updates.change(tx, row.id, **await adopt(tx, row, key, built.resources))
+        await updates.change(tx, row.id, **await adopt(tx, row, kept))
+    elif now is not None and now.checkpoint_key != kept.key:
+        # Somebody else was faster, and the journal was gone when it was read here.
+        await outbox.add(tx, outbox.DELETE_OBJECT, [kept.key], world.now())
 
 
 @verb

@@ -94,7 +94,7 @@ async def decrypt(
 ) -> dict[str, bytes]:
     """Decrypt base64 ciphertexts; the answer names each plaintext by the text that was asked."""
     async with world.database.snapshot() as tx:
-        stack = await access.stack(tx, principal, name)
+        stack = await access.readable_stack(tx, principal, name)
     cipher = cipher_of(world, stack)
     return {text: cipher.decrypt(decode(text)) for text in ciphertexts}
 
@@ -103,4 +103,4 @@ async def decrypt(
 async def note_decryption(world: World, principal: Principal, name: StackName) -> None:
     """A client says that it has decrypted by another provider's key; raises NotFound."""
     async with world.database.snapshot() as tx:
-        await access.stack(tx, principal, name)
+        await access.readable_stack(tx, principal, name)

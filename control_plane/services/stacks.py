@@ -78,16 +78,18 @@ async def listing(
     found: list[Row[Any]] = []
     async with world.database.snapshot() as tx:
         while len(found) <= limit:
+            # One more than is shown tells whether there is another page.
+            wanted = limit + 1 - len(found) if filters.tag is None else BATCH
             rows = await stacks.page(
                 tx,
                 seen,
                 after=after,
-                limit=BATCH,
+                limit=wanted,
                 project=filters.project,
                 stack_id=principal.stack_id,
             )
             found += filter(filters.admits, rows)
-            if len(rows) < BATCH:
+            if len(rows) < wanted:
                 break
             after = _name(rows[-1])
     more = len(found) > limit
@@ -109,7 +111,7 @@ class Seen(NamedTuple):
 async def get(world: World, principal: Principal, name: StackName) -> Seen:
     """A stack, with the update that is under way; raises NotFound."""
     async with world.database.snapshot() as tx:
-        stack = await access.stack(tx, principal, name)
+        stack = await access.readable_stack(tx, principal, name)
         current = None
         if stack.current_update_id is not None:
             current = await updates.presented(tx, stack.id, stack.current_update_id)
@@ -127,6 +129,13 @@ async def owner(
         stack = await access.stack(tx, principal, name)
         user = await identity.user_by_id(tx, stack.created_by) if stack.created_by else None
     return stack, user
+
+
+@verb
+async def require(world: World, principal: Principal, name: StackName) -> None:
+    """Raise NotFound unless the stack exists, for this caller."""
+    async with world.database.snapshot() as tx:
+        await access.stack(tx, principal, name)
 
 
 @verb

@@ -15,7 +15,7 @@ from control_plane.domain.checkpoint import Home, InvalidState, Span
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
 from control_plane.domain.update import Kind, Status
-from control_plane.errors import BadRequest, Conflict, Forbidden, NotFound
+from control_plane.errors import BadRequest, Conflict, Forbidden, NotFound, UpdateInProgress
 from control_plane.services import (
     access,
     materialising,
@@ -43,14 +43,14 @@ async def export(
 
     While an update is journaling, the state is what it has done so far.
     """
-    await state_lock.make_ready(world, principal, name)
+    await state_lock.make_readable(world, principal, name)
     async with world.database.snapshot() as tx:
-        stack = await access.stack(tx, principal, name)
+        stack = await access.readable_stack(tx, principal, name)
         row = await _update_of(tx, stack, version)
         entries = await _entries(tx, row)
     if row is not None and entries:
         # Without entries it must be the base itself: the engine counts on that document's order.
-        document = (await materialising.build(world, row, entries, world.now())).document
+        document = await materialising.build(world, row, entries, world.now())
     else:
         key = stack.checkpoint_key if version is None else _left_by(row)
         document = await state_documents.load(world, key)
@@ -96,12 +96,15 @@ async def import_(world: World, principal: Principal, name: StackName, document:
     resources = await _checked(document)
     await state_lock.make_ready(world, principal, name)
     async with world.database.snapshot() as tx:
-        stack = await access.stack(tx, principal, name)
-    await worked(len(document), _require_own_secrets, world, stack, document)
+        before = await access.stack(tx, principal, name)
+    await worked(len(document), _require_own_secrets, world, before, document)
     update_id = str(uuid.uuid4())
-    key = await state_documents.keep(world, stack.id, update_id, 0, document)
+    key = await state_documents.keep(world, before.id, update_id, 0, document)
     async with state_documents.provisional(world, key), world.database.transaction() as tx:
         stack = await state_lock.locked(world, tx, principal, name)
+        if stack.id != before.id:
+            # Deleted, or renamed, and made anew: the secrets are not this one's.
+            raise UpdateInProgress()
         await record_whole(world, tx, principal, stack, update_id, Kind.IMPORT, key, resources)
     return update_id
 
@@ -114,12 +117,10 @@ async def _checked(document: bytes) -> int:
 
 
 def _require_own_secrets(world: World, stack: Row[Any], document: bytes) -> None:
-    found = list(checkpoint.ciphertexts(document))
-    if not found:
-        return
-    cipher = stack_secrets.cipher_of(world, stack)
+    cipher: stack_secrets.StackCipher | None = None
     try:
-        for ciphertext in found:
+        for ciphertext in checkpoint.ciphertexts(document):
+            cipher = cipher or stack_secrets.cipher_of(world, stack)
             cipher.decrypt(stack_secrets.decode(ciphertext))
     except BadRequest:
         raise BadRequest(
@@ -138,8 +139,12 @@ async def record_whole(
     key: str | None,
     resources: int,
 ) -> None:
-    """Record an update that began and succeeded in one: it leaves that document as the state."""
+    """Record an update that began and succeeded in one: it leaves that document as the state.
+
+    The configuration stays that of the update before, so that `pulumi config refresh` finds it.
+    """
     now, version = world.now(), stack.version + 1
+    before = await updates.of_version(tx, stack.id, stack.version)
     await updates.add(
         tx,
         id=update_id,
@@ -154,6 +159,7 @@ async def record_whole(
         started_at=now,
         ended_at=now,
         resource_count=resources,
+        config="{}" if before is None else before.config,
         base_checkpoint_key=stack.checkpoint_key,
         checkpoint_key=key,
     )
@@ -184,6 +190,13 @@ async def save_document(
     async with world.database.snapshot() as tx:
         row = await _checkpointing(world, tx, lease)
     await _save(world, lease, row, document, resources, sequence)
+
+
+@verb
+async def pass_over(world: World, lease: Lease) -> None:
+    """Take note of a state that its engine knows to be invalid: what was saved before stays."""
+    async with world.database.snapshot() as tx:
+        await _checkpointing(world, tx, lease)
 
 
 @verb

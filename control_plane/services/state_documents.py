@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 import zstandard
 from sqlalchemy.exc import IntegrityError
 
-from control_plane.domain import checkpoint
+from control_plane import heap
+from control_plane.domain import checkpoint, pieces
 from control_plane.errors import Problem
 from control_plane.services.world import World
 
@@ -25,11 +26,16 @@ R = TypeVar("R")
 THREAD_BYTES = 128 * 1024
 """Documents of this size and more are worked on in a thread, so that other requests go on."""
 
+LARGE_BYTES = 4 * 1024 * 1024
+
 
 async def worked(size: int, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a function of that much JSON: here when it is quick, else in a thread."""
     if size < THREAD_BYTES:
         return function(*args, **kwargs)
+    if size >= LARGE_BYTES:
+        # What the last large document took should not add to what this one takes.
+        await asyncio.to_thread(heap.give_back)
     return await asyncio.to_thread(function, *args, **kwargs)
 
 
@@ -41,9 +47,14 @@ async def load(world: World, key: str | None) -> bytes:
     return await worked(len(packed) * 8, _unpack, packed)
 
 
-async def keep(world: World, stack_id: str, update_id: str, number: int, document: bytes) -> str:
-    """Store the document that is the update's number so and so; returns its key."""
-    digest, packed = await worked(len(document), _pack, document)
+async def keep(
+    world: World, stack_id: str, update_id: str, number: int, document: bytes | Sequence[bytes]
+) -> str:
+    """Store the document, whole or in pieces, that is the update's number so and so; returns its
+    key."""
+    parts = [document] if isinstance(document, bytes) else document
+    size = sum(map(pieces.length, parts))
+    digest, packed = await worked(size, _pack, parts, size)
     key = f"states/{stack_id}/{update_id}/{number}-{digest}.zst"
     await world.objects.put(key, packed)
     return key
@@ -63,8 +74,14 @@ async def provisional(world: World, key: str | None) -> AsyncIterator[None]:
         raise
 
 
-def _pack(document: bytes) -> tuple[str, bytes]:
-    return hashlib.sha256(document).hexdigest(), zstandard.ZstdCompressor().compress(document)
+def _pack(parts: Sequence[bytes], size: int) -> tuple[str, bytes]:
+    digest = hashlib.sha256()
+    compressor = zstandard.ZstdCompressor().compressobj(size=size)
+    packed = []
+    for block in pieces.blocks(parts):
+        digest.update(block)
+        packed.append(compressor.compress(block))
+    return digest.hexdigest(), b"".join([*packed, compressor.flush()])
 
 
 def _unpack(packed: bytes) -> bytes:

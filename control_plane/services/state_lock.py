@@ -24,6 +24,18 @@ async def make_ready(world: World, principal: Principal, name: StackName) -> Non
     """
     async with world.database.snapshot() as tx:
         stack = await access.stack(tx, principal, name)
+    await _clear(world, stack)
+
+
+async def make_readable(world: World, principal: Principal, name: StackName) -> None:
+    """The same, for a caller who may only read the stack."""
+    async with world.database.snapshot() as tx:
+        stack = await access.readable_stack(tx, principal, name)
+    await _clear(world, stack)
+
+
+async def _clear(world: World, stack: Row[Any]) -> None:
+    async with world.database.snapshot() as tx:
         current = await _current(tx, stack)
         due = await updates.unsettled(tx, stack.id)
     if current is not None and not update_lease.stands(current, world.now()):

@@ -16,9 +16,9 @@ from control_plane.domain.update import Status
 from control_plane.errors import BadRequest, Conflict, NotFound, UpdateInProgress, UpdateLeaseEnded
 from control_plane.services import (
     access,
+    cancellation,
     materialising,
     stack_tags,
-    state_documents,
     state_lock,
     update_lease,
 )
@@ -186,8 +186,9 @@ async def complete(world: World, lease: Lease, status: Status) -> None:
             return
         if not update_lease.stands(row, world.now()):
             raise UpdateLeaseEnded()
-        built = await _built(world, row)
-        if await _complete(world, lease, status, built):
+        journaled = row.journal_version == updates.JOURNALED
+        kept = await materialising.keep(world, row, world.now()) if journaled else None
+        if await _complete(world, lease, status, kept):
             return
     raise UpdateInProgress()
 
@@ -196,18 +197,8 @@ def _is_repeated(row: Row[Any], status: Status) -> bool:
     return row.ended_at is not None and row.status == status
 
 
-async def _built(world: World, row: Row[Any]) -> tuple[str, materialising.Built] | None:
-    if row.journal_version != updates.JOURNALED:
-        return None
-    async with world.database.snapshot() as tx:
-        entries = await journals.entries(tx, row.id)
-    built = await materialising.build(world, row, entries, world.now())
-    key = await state_documents.keep(world, row.stack_id, row.id, 0, built.document)
-    return key, built
-
-
 async def _complete(
-    world: World, lease: Lease, status: Status, built: tuple[str, materialising.Built] | None
+    world: World, lease: Lease, status: Status, kept: materialising.Kept | None
 ) -> bool:
     """Whether it is done; False when the journal has grown in the meantime."""
     async with world.database.transaction() as tx:
@@ -219,11 +210,10 @@ async def _complete(
         if not update_lease.stands(row, world.now()):
             raise UpdateLeaseEnded()
         values = {}
-        if built is not None:
-            key, what = built
-            if await journals.length(tx, row.id) != what.entries:
+        if kept is not None:
+            if await journals.length(tx, row.id) != kept.entries:
                 return False
-            values = await materialising.adopt(tx, row, key, what.resources)
+            values = await materialising.adopt(tx, row, kept)
         await updates.end(tx, row, status, world.now(), **values)
         if status is Status.SUCCEEDED and not row.dry_run:
             await stacks.change(tx, row.stack_id, needs_recovery_since=None)
@@ -235,6 +225,8 @@ async def _complete(
 async def cancel(world: World, principal: Principal, name: StackName, update_id: str) -> None:
     """End an update from outside: its lease dies, the lock is free, what it saved stays.
 
+    A deployment that makes it is asked to stop too: its CLI would learn of the dead lease only
+    when it next renews, minutes later, and the stack's next deployment would wait for that.
     Raises Conflict when it is over already, except by a cancel.
     """
     async with world.database.transaction() as tx:
@@ -247,6 +239,9 @@ async def cancel(world: World, principal: Principal, name: StackName, update_id:
             raise Conflict(detail=f"Update '{update_id}' is not running.")
         await updates.end(tx, row, Status.CANCELLED, world.now())
         told(world, tx, row.id)
+        if row.deployment_id is not None:
+            login = principal.user.login
+            await cancellation.request(world, tx, row.deployment_id, login)
 
 
 @verb

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, insert, or_, select, tuple_, update
+from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, tuple_, update
 
 from control_plane.domain.deployment import LIVE, Reason, Status, sources_of
 from control_plane.store.queue import LIVE_STATUSES, QUEUED_STATUS, lock_organizations
-from control_plane.store.tables import deployment_settings, deployments, organizations, stacks
+from control_plane.store.tables import (
+    deployment_settings,
+    deployments,
+    organizations,
+    queue_heads,
+    stacks,
+)
 from control_plane.store.transaction import Transaction
 
 NO_LEASE: dict[str, Any] = {
@@ -19,6 +25,9 @@ NO_LEASE: dict[str, Any] = {
     "waiting_for": "",
 }
 """What ends a lease: whoever holds its tokens can write nothing from this transaction on."""
+
+log_organization = func.coalesce(deployments.c.log_organization_id, deployments.c.organization_id)
+"""Under which organization's prefix a deployment's log lies."""
 
 
 async def organizations_by_login(tx: Transaction, logins: Collection[str]) -> Sequence[Row[Any]]:
@@ -226,14 +235,39 @@ async def queued_older(
     return [row.id for row in rows]
 
 
+async def unfinished(tx: Transaction, stack_id: str) -> Row[Any] | None:
+    """One of the stack's deployments (id, version) that waits or is under way."""
+    return await tx.first(
+        select(deployments.c.id, deployments.c.version)
+        .where(deployments.c.stack_id == stack_id, deployments.c.ended_at.is_(None))
+        .limit(1)
+    )
+
+
+async def change_organization(tx: Transaction, stack_id: str, organization_id: str) -> None:
+    """Let all of a stack's deployments, which have ended, belong to another organization.
+
+    Their logs stay where they are.
+    """
+    await tx.execute(
+        update(deployments)
+        .where(deployments.c.stack_id == stack_id)
+        .values(organization_id=organization_id, log_organization_id=log_organization)
+    )
+    await tx.execute(delete(queue_heads).where(queue_heads.c.stack_id == stack_id))
+
+
 async def with_old_logs(tx: Transaction, ended_before: int, limit: int) -> Sequence[Row[Any]]:
-    """Deployments (position, id, stack_id, organization_id) whose log is over its time."""
+    """Deployments (position, id, stack_id, organization_id) whose log is over its time.
+
+    The organization is the one under whose prefix the log lies.
+    """
     return await tx.all(
         select(
             deployments.c.position,
             deployments.c.id,
             deployments.c.stack_id,
-            deployments.c.organization_id,
+            log_organization.label("organization_id"),
         )
         .where(
             deployments.c.ended_at < ended_before,

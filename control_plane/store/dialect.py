@@ -29,7 +29,7 @@ def writer_engine(url: str) -> AsyncEngine:
         hide_parameters=True,
         connect_args={"timeout": WAIT_SECONDS, "isolation_level": None},
     )
-    _prepare_sqlite(engine, begin="BEGIN IMMEDIATE", query_only=False)
+    _prepare_sqlite(engine, begin="BEGIN IMMEDIATE", query_only=False, cache_kib=16_000)
     return engine
 
 
@@ -41,14 +41,17 @@ def reader_engine(url: str, writer: AsyncEngine) -> AsyncEngine:
         url,
         pool_size=8,
         max_overflow=8,
+        # The connections of quiet times are few, and warm.
+        pool_use_lifo=True,
         hide_parameters=True,
         connect_args={"timeout": WAIT_SECONDS, "isolation_level": None},
     )
-    _prepare_sqlite(engine, begin="BEGIN", query_only=True)
+    # Each has a cache of its own; behind all of them is the operating system's.
+    _prepare_sqlite(engine, begin="BEGIN", query_only=True, cache_kib=2_000)
     return engine
 
 
-def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool) -> None:
+def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool, cache_kib: int) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
@@ -57,7 +60,7 @@ def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool) -> Non
             # A 202 means that it is on the disk.
             "synchronous = FULL",
             "foreign_keys = ON",
-            "cache_size = -16000",
+            f"cache_size = -{cache_kib}",
             "temp_store = MEMORY",
             f"query_only = {'ON' if query_only else 'OFF'}",
         ):

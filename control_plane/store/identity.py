@@ -65,6 +65,13 @@ async def add_access_token(
     return token_id
 
 
+async def set_default_organization(tx: Transaction, user_id: str, organization_id: str) -> None:
+    """Note where the user's stacks belong whose names tell no organization."""
+    await tx.execute(
+        update(users).where(users.c.id == user_id).values(default_organization_id=organization_id)
+    )
+
+
 async def access_tokens_of(tx: Transaction, user_id: str) -> Any:
     """The user's tokens, newest first, without digests."""
     return await tx.all(

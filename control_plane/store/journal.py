@@ -6,7 +6,7 @@ kept once, since clients repeat calls whose answer they did not get.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from sqlalchemy import bindparam, delete, func, select
 
@@ -15,6 +15,8 @@ from control_plane.store.transaction import Transaction
 
 Numbered = tuple[int, bytes]
 """The engine's number of an entry or event, and its JSON."""
+
+PARTITION = 100
 
 
 async def append(tx: Transaction, update_id: str, entries: Iterable[Numbered]) -> None:
@@ -28,6 +30,12 @@ async def entries(tx: Transaction, update_id: str) -> list[bytes]:
     """All journal entries of an update, in order."""
     rows = await tx.all(_entries, {"update_id": update_id})
     return [row.body for row in rows]
+
+
+async def partitions(tx: Transaction, update_id: str) -> AsyncIterator[list[bytes]]:
+    """All journal entries of an update, in order, some at a time."""
+    async for rows in tx.partitions(_entries, {"update_id": update_id}, size=PARTITION):
+        yield [row.body for row in rows]
 
 
 async def length(tx: Transaction, update_id: str) -> int:

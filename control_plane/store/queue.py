@@ -95,8 +95,8 @@ async def next_deployment(tx: Transaction, organization_id: str, pool_id: str) -
     """What the organization's pointer names, with all that decides whether it may start.
 
     Besides the deployment's columns: `project`, `stack`, `organization`, `deployment_limit`,
-    `stack_paused_at`, `organization_paused_at`, `requester`, `live_count`, `stack_is_live`, and
-    `oldest_queued`, the position of the stack's oldest queued deployment.
+    `stack_paused_at`, `caches_cleared_at`, `organization_paused_at`, `requester`, `live_count`,
+    `stack_is_live`, and `oldest_queued`, the position of the stack's oldest queued deployment.
     """
     return await tx.first(
         _next_deployment, {"organization_id": organization_id, "pool_id": pool_id}
@@ -266,6 +266,7 @@ _next_deployment = (
         stacks.c.project,
         stacks.c.name.label("stack"),
         stacks.c.paused_at.label("stack_paused_at"),
+        stacks.c.caches_cleared_at,
         organizations.c.login.label("organization"),
         organizations.c.deployment_limit,
         organizations.c.paused_at.label("organization_paused_at"),

@@ -47,6 +47,8 @@ users = Table(
     Column("avatar_url", Text, nullable=False, default=""),
     Column("site_admin", Boolean, nullable=False, default=False),
     Column("created_at", BigInteger, nullable=False),
+    # The organization of stacks named without one; null: the personal one.
+    Column("default_organization_id", Text),
 )
 
 organizations = Table(
@@ -117,6 +119,8 @@ stacks = Table(
     Column("paused_by", Text),
     Column("pause_note", Text, nullable=False, default=""),
     Column("needs_recovery_since", BigInteger),
+    # When somebody last asked for a build without what earlier ones left behind.
+    Column("caches_cleared_at", BigInteger),
     UniqueConstraint("organization_id", "project", "name"),
 )
 
@@ -249,6 +253,8 @@ deployments = Table(
     Column("log_length", BigInteger, nullable=False, default=0),
     Column("log_complete", Boolean, nullable=False, default=False),
     Column("log_deleted_at", BigInteger),
+    # Under which organization's prefix the log lies, if the stack has moved since.
+    Column("log_organization_id", Text),
     UniqueConstraint("stack_id", "version"),
     Index(
         "one_live_deployment_per_stack",

@@ -40,6 +40,14 @@ class Transaction:
         """All rows of a query."""
         return (await self._connection.execute(statement, values)).all()
 
+    async def partitions(
+        self, statement: Executable, values: Any = None, *, size: int
+    ) -> AsyncIterator[Sequence[Row[Any]]]:
+        """All rows of a query, so many at a time: for what is too much to hold at once."""
+        async with self._connection.stream(statement, values) as found:
+            async for rows in found.partitions(size):
+                yield rows
+
     async def scalar(self, statement: Executable, values: Any = None) -> Any:
         """The first column of the first row, or None."""
         return (await self._connection.execute(statement, values)).scalar()

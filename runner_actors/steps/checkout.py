@@ -130,8 +130,17 @@ class _Checkout:
             problem.clone_suspect = problem.clone_suspect and not fresh
             raise
 
+    async def _clear_if_asked(self) -> None:
+        """Throw the clone away if somebody has asked for that since it was made."""
+        made_for = self._workspace.state().caches_cleared_at_ms
+        is_there = (self._directory / ".git").exists()
+        if is_there and made_for != self._attempt.grant.caches_cleared_at_ms:
+            self._tools.note("The caches were cleared; cloning again.")
+            await self._workspace.forget_source()
+
     async def _prepare(self) -> bool:
         """A repository with our configuration, whatever a program wrote there; True if new."""
+        await self._clear_if_asked()
         (self._workspace.run / "gitconfig").write_text(_GIT_CONFIG)
         if self._files:
             askpass = self._workspace.run / "askpass"
@@ -212,6 +221,7 @@ class _Checkout:
             author=author,
             message=message.strip(),
             dependencies=state.dependencies,
+            caches_cleared_at_ms=self._attempt.grant.caches_cleared_at_ms,
         )
         self._workspace.save_state(described)
         return described

@@ -1,4 +1,4 @@
-"""Measure figures and print them beside their yardsticks: `python -m tests.bench [a b c d e f]`."""
+"""Measure figures and print them beside their yardsticks: `python -m tests.bench [a b c …]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import deployment, first_line, latency, memory, queue, report, state
+from tests.bench import (
+    big_state,
+    deployment,
+    encryption,
+    first_line,
+    journal,
+    large,
+    latency,
+    listing,
+    memory,
+    queue,
+    report,
+    state,
+)
 from tests.bench.report import Section
 
 FIGURES: dict[str, Callable[[Path], Section]] = {
@@ -21,6 +34,11 @@ FIGURES: dict[str, Callable[[Path], Section]] = {
     "d": state.measure,
     "e": memory.measure,
     "f": first_line.measure,
+    "g": large.measure,
+    "h": journal.measure,
+    "i": big_state.measure,
+    "j": listing.measure,
+    "k": encryption.measure,
 }
 
 

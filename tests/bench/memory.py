@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from tests.bench.report import Section, say
-from tests.bench.servers import create_stack, deploy, slipway, source
+from tests.bench.servers import create_stack, deploy, memory_mib, slipway, source
 from tests.bench.wire import Wire
 from tests.support.programs import repository
 from tests.support.slipway import TOKEN, Slipway
@@ -37,7 +37,4 @@ def _resident_mib(server: Slipway, part: str) -> float:
     pids = server.pids(part)
     if len(pids) != 1:
         raise RuntimeError(f"{len(pids)} processes are '{part}': {server.processes()}")
-    for line in Path(f"/proc/{pids[0]}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"process {pids[0]} has no memory")
+    return memory_mib(pids[0], "VmRSS")

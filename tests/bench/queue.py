@@ -72,21 +72,21 @@ def _submissions(section: Section, root: Path) -> None:
     ours: list[Load] = []
     inserts = SingleInserts(root, CONNECTIONS)
     insert_rates: list[float] = []
-    with control_plane(root / "submissions", ORGANIZATIONS) as port:
+    with control_plane(root / "submissions", ORGANIZATIONS) as served:
         say("(c) 1,000 stacks")
         names = _names()
         create = [
             ("POST", f"/api/stacks/{n.organization}/{n.project}", {"stackName": n.stack})
             for n in names
         ]
-        _require("200", generate(port, TOKEN, create, CONNECTIONS))
+        _require("200", generate(served.port, TOKEN, create, CONNECTIONS))
         say(f"(c) {ROUNDS} rounds of {SUBMISSIONS_EACH} submissions and {INSERTS_EACH} inserts")
         paths = [f"/api/stacks/{name}/deployments" for name in names]
         for _ in range(ROUNDS):
             requests = [
                 ("POST", paths[number % len(paths)], REQUEST) for number in range(SUBMISSIONS_EACH)
             ]
-            ours.append(_require("202", generate(port, TOKEN, requests, CONNECTIONS)))
+            ours.append(_require("202", generate(served.port, TOKEN, requests, CONNECTIONS)))
             insert_rates.append(inserts.rate(INSERTS_EACH))
     rate, yardstick = statistics.median(o.rate for o in ours), statistics.median(insert_rates)
     section.at_least("submissions, durable, HTTP x 32", rate, "/s", 600, yardstick=yardstick)

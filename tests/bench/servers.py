@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -92,7 +92,9 @@ def prepare(data_dir: Path, port: int) -> Config:
     return config
 
 
-async def furnish(world: World, organizations: list[str]) -> tuple[Pool, x25519.X25519PrivateKey]:
+async def furnish(
+    world: World, organizations: Sequence[str]
+) -> tuple[Pool, x25519.X25519PrivateKey]:
     """A first user, organizations of that user's, and a pool whose key is known."""
     await identity.bootstrap(world, USER, TOKEN)
     for login in organizations:
@@ -109,9 +111,37 @@ async def furnish(world: World, organizations: list[str]) -> tuple[Pool, x25519.
     return await identity.authenticate_pool(world, POOL_TOKEN), key
 
 
+@dataclass(frozen=True)
+class Served:
+    """A running `slipway serve`."""
+
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def peak_mib(self) -> float:
+        """The most memory that was resident since `forget_peak`."""
+        return memory_mib(self.pid, "VmHWM")
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+
+def memory_mib(pid: int, field: str) -> float:
+    """A field of a process's status that is an amount of memory."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"process {pid} has no {field}")
+
+
 @contextmanager
-def control_plane(data_dir: Path, organizations: list[str]) -> Iterator[int]:
-    """`slipway serve` with a pool that nobody asks for work; gives its port."""
+def control_plane(data_dir: Path, organizations: Sequence[str] = ()) -> Iterator[Served]:
+    """`slipway serve` with a pool that nobody asks for work."""
     port = free_port()
     world = open_prepared(data_dir, port)
     asyncio.run(_close_after(world, furnish(world, organizations)))
@@ -126,7 +156,7 @@ def control_plane(data_dir: Path, organizations: list[str]) -> Iterator[int]:
     )
     try:
         wait_for(lambda: _answers(process, port), "the control plane answers", 60)
-        yield port
+        yield Served(port, process.pid)
     finally:
         end(process)
 

@@ -25,8 +25,9 @@ RECEIVE_BYTES = 1 << 16
 class Wire:
     """One connection, one request at a time."""
 
-    def __init__(self, port: int, token: str) -> None:
+    def __init__(self, port: int, token: str, scheme: str = "token") -> None:
         self._token = token
+        self._scheme = scheme
         self._socket = socket.create_connection((HOST, port), timeout=60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
@@ -39,7 +40,7 @@ class Wire:
 
     def send(self, method: str, path: str, body: Any = None) -> tuple[float, int, Any]:
         """When the request was sent (Unix milliseconds), the answer's status and its JSON."""
-        request = encode(method, path, self._token, body)
+        request = encode(method, path, self._token, body, self._scheme)
         sent = now_ms()
         self._socket.sendall(request)
         while (size := answer_size(self._received)) is None or len(self._received) < size:
@@ -63,10 +64,10 @@ def now_ms() -> float:
     return time.time_ns() / 1e6
 
 
-def encode(method: str, path: str, token: str, body: Any = None) -> bytes:
+def encode(method: str, path: str, token: str, body: Any = None, scheme: str = "token") -> bytes:
     text = b"" if body is None else json.dumps(body).encode()
     head = (
-        f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: token {token}\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: {scheme} {token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
     )
     return head.encode() + text

@@ -281,10 +281,17 @@ class Cli:
         return self.run("up", "--yes", "--skip-preview")
 
 
-def file_backend(tools: Path, directory: Path, scratch: Path, stack: str = "dev") -> Cli:
+def file_backend(
+    tools: Path,
+    directory: Path,
+    scratch: Path,
+    stack: str = "dev",
+    variables: Mapping[str, str] | None = None,
+) -> Cli:
     """The CLI on a new file backend, with a stack selected."""
     (scratch / "state").mkdir(parents=True)
-    cli = Cli(tools, directory, scratch / "home", f"file://{scratch / 'state'}")
+    url = f"file://{scratch / 'state'}"
+    cli = Cli(tools, directory, scratch / "home", url, variables=variables)
     cli.run("stack", "init", stack)
     return cli
 

@@ -75,6 +75,45 @@ def test_preview_refresh_and_the_drift_operations(slipway: Slipway, program: Pat
     assert {each["result"] for each in history} == {"succeeded"}
 
 
+NETWORK = """
+import pulumi
+pulumi.export("address", "10.0.0.1")
+pulumi.export("password", pulumi.Output.secret("correct horse"))
+"""
+APPLICATION = """
+import pulumi
+network = pulumi.StackReference(f"{pulumi.get_organization()}/network/dev")
+password = network.require_output("password")
+pulumi.export("address", network.require_output("address"))
+pulumi.export("password", password)
+pulumi.export("length", pulumi.Output.unsecret(password.apply(len)))
+"""
+
+
+def test_a_program_refers_to_another_stack_and_its_secrets(
+    slipway: Slipway, tmp_path: Path
+) -> None:
+    network, application = slipway.stack("network"), slipway.stack("application")
+    network.deploy(repository(tmp_path / "network", "network", NETWORK))
+    source = repository(tmp_path / "application", "application", APPLICATION)
+
+    application.deploy(source)
+
+    outputs = application.outputs()
+    assert (outputs["address"], outputs["length"]) == ("10.0.0.1", len("correct horse"))
+    assert "ciphertext" in outputs["password"], "a secret stays one"
+    assert outputs["password"] != network.outputs()["password"], "under the stack's own key"
+
+
+def test_cleared_caches_are_not_used_again(slipway: Slipway, program: Path) -> None:
+    stack = slipway.stack("plain", "cached")
+    stack.deploy(program)
+    answer = stack.http.delete(f"{stack.path}/deployments/cache")
+    assert answer.status_code == 200
+    told = [stack.log(stack.deploy(program)["id"]).count("The caches were cleared") for _ in "12"]
+    assert told == [1, 0]
+
+
 def test_a_branch_a_commit_and_a_directory_are_found(slipway: Slipway, tmp_path: Path) -> None:
     source = repository(tmp_path / "mono", "mono", OUTPUTS)
     first = git(source, "rev-parse", "HEAD")

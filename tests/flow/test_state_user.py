@@ -65,7 +65,7 @@ async def test_a_deployments_token_is_a_machine_of_one_stack(tmp_path: Path) -> 
             listed = (await http.get("/api/user/stacks")).json()["stacks"]
             assert [each["stackName"] for each in listed] == ["dev"]
             assert (await http.get(f"/api/stacks/{mine}")).status_code == 200
-            assert (await http.get(f"/api/stacks/{other}")).status_code == 404
+            assert (await http.delete(f"/api/stacks/{other}")).status_code == 404
             assert (await http.head("/api/stacks/acme/shop")).status_code == 200
             assert (await http.head("/api/stacks/acme/else")).status_code == 404
             taken = await http.post("/api/stacks/acme/shop", json={"stackName": "dev"})
@@ -126,6 +126,7 @@ async def test_capabilities_are_public(world: World) -> None:
                 "version": 1,
                 "configuration": {"version": 4},
             },
+            {"capability": "stack-policy-packs", "version": 1},
         ]
     }
 

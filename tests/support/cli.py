@@ -21,6 +21,7 @@ class Cli:
     url: str
     project: Path
     home: Path
+    token: str = TOKEN
 
     @property
     def environment(self) -> dict[str, str]:
@@ -29,41 +30,47 @@ class Cli:
         return {
             **{k: v for k, v in os.environ.items() if not k.startswith(("PULUMI_", "SLIPWAY_"))},
             "PATH": f"{tools.bin_dir}:{os.environ['PATH']}",
-            "PULUMI_ACCESS_TOKEN": TOKEN,
+            "PULUMI_ACCESS_TOKEN": self.token,
             "PULUMI_BACKEND_URL": self.url,
             "PULUMI_HOME": str(self.home),
             "PULUMI_SKIP_UPDATE_CHECK": "1",
         }
 
-    def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def begin(
+        self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str
+    ) -> subprocess.Popen[str]:
         """Start a command and let it run."""
         return subprocess.Popen(
             ["pulumi", *arguments, "--non-interactive"],
             cwd=self.project,
             env=self.environment | environment,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def run(self, *arguments: str, status: int | None = 0, **environment: str) -> str:
-        """Run a command to its end; returns all that it printed."""
-        with self.begin(*arguments, **environment) as process:
-            output, _ = process.communicate()
+    def run(
+        self, *arguments: str, status: int | None = 0, text: str = "", **environment: str
+    ) -> str:
+        """Run a command to its end, with a text to read; returns all that it printed."""
+        with self.begin(*arguments, stdin=subprocess.PIPE, **environment) as process:
+            output, _ = process.communicate(text)
         assert status is None or process.returncode == status, output
         return output
 
-    def json(self, *arguments: str) -> Any:
+    def json(self, *arguments: str, **environment: str) -> Any:
         """Run a command that prints JSON and nothing else."""
         done = subprocess.run(
             ["pulumi", *arguments, "--non-interactive"],
             cwd=self.project,
-            env=self.environment,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
         )
+        assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
     def up(self, *arguments: str, **more: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -75,13 +76,18 @@ pulumi.export("count", COUNT)
 """
 
 
+NOT_FOR_PROGRAMS = "pulumi_cloud_sdk"
+"""A package that says it needs a plugin: every `pulumi up` would look for that in vain."""
+
+
 def virtualenv() -> Path:
     """A virtual environment with `pulumi` for all test programs, made once per Python and lock.
 
     It takes its packages from this environment, which `pulumi install` must not touch.
     """
     lock = (Path(__file__).parent.parent.parent / "requirements.lock").read_bytes()
-    key = hashlib.sha256(lock + sys.prefix.encode() + sys.version.encode()).hexdigest()[:12]
+    text = lock + sys.prefix.encode() + sys.version.encode() + NOT_FOR_PROGRAMS.encode()
+    key = hashlib.sha256(text).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = cache / "slipway" / f"test-programs-{key}"
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -90,13 +96,23 @@ def virtualenv() -> Path:
         if not (place / "ready").exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
             packages = next(place.glob("lib/python*/site-packages"))
-            (packages / "these.pth").write_text(sysconfig.get_path("purelib") + "\n")
+            (packages / "these.pth").write_text(f"{_links(place.with_suffix('.packages'))}\n")
             # As `pulumi install` does; the first one would replace pip under the others' feet.
             tools = ["pip", "setuptools", "wheel"]
-            pip = [place / "bin" / "python", "-m", "pip", "install", "--quiet", "--upgrade"]
+            pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--upgrade"]
             subprocess.run([*pip, *tools], check=True)
             (place / "ready").touch()
     return place
+
+
+def _links(directory: Path) -> Path:
+    """A directory of links to this environment's packages, outside of any that pip may change."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    for package in Path(sysconfig.get_path("purelib")).iterdir():
+        if not package.name.startswith(NOT_FOR_PROGRAMS):
+            (directory / package.name).symlink_to(package)
+    return directory
 
 
 def git(directory: Path, *arguments: str) -> str:

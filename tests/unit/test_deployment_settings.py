@@ -13,6 +13,7 @@ from control_plane.domain.deployment_request import one_run_patch
 from control_plane.domain.deployment_settings import (
     configuration_of,
     merge,
+    require_own_image,
     require_variables_max,
 )
 from control_plane.errors import BadRequest
@@ -161,34 +162,50 @@ def test_nesting_has_a_limit() -> None:
         merge(None, {"new": deep})
 
 
+def executor(image: Any) -> dict[str, Any]:
+    return merge(None, {"executorContext": {"executorImage": image}})
+
+
 @pytest.mark.parametrize(
     "image",
     [
         "pulumi/pulumi",
         "pulumi/pulumi:3.259.0",
         "docker.io/pulumi/pulumi:latest",
+        "index.docker.io/pulumi/pulumi:3.100.0-nonroot",
+        "public.ecr.aws/pulumi/pulumi",
+        "ghcr.io/pulumi/pulumi-go:latest",
+        "pulumi/pulumi-python",
+        "pulumi/pulumi-nodejs:3.259.0-debian",
         {"reference": "pulumi/pulumi"},
         {"isDefault": True},
         "",
+        None,
     ],
 )
-def test_the_image_that_runners_hold(image: Any) -> None:
-    assert "executorContext" in merge(None, {"executorContext": {"executorImage": image}})
+def test_the_images_that_runners_hold(image: Any) -> None:
+    require_own_image(executor(image))
 
 
 @pytest.mark.parametrize(
     "image",
     [
         "ghcr.io/acme/runner:1",
-        {"reference": "pulumi/pulumi-python"},
+        {"reference": "pulumi/pulumi-dotnet"},
+        "pulumi/pulumi-python-3.12",
         "evil/pulumi/pulumi",
+        "evil.test/pulumi/pulumi",
+        "pulumi/pulumi@sha256:" + 64 * "0",
         "pulumi/pulumi:x\n",
+        "pulumi/pulumi:" + 129 * "x",
     ],
 )
-def test_another_image_is_refused_by_name(image: Any) -> None:
+def test_another_image_is_kept_but_refused_by_name(image: Any) -> None:
     name = image if isinstance(image, str) else image["reference"]
+    settings = executor(image)
+    assert settings["executorContext"]["executorImage"]["reference"] == name
     with pytest.raises(BadRequest) as caught:
-        merge(STORED, {"executorContext": {"executorImage": image}})
+        require_own_image(settings)
     assert name in caught.value.message
     assert "executorContext.executorImage" in caught.value.message
 

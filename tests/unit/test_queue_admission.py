@@ -66,6 +66,13 @@ def test_which_pool() -> None:
     assert admission.find_pool(None, facts((OWN, False))) is None
 
 
+def test_without_any_default_pool_nobody_is_told_of_a_pool_none() -> None:
+    for settings in (source(), source() | {"agentPoolID": None}, source() | {"agentPoolID": ""}):
+        problem = refusal(settings, given_=facts((OWN, False)))
+        assert isinstance(problem, PoolOffline)
+        assert "no runner pool that is the default" in problem.message
+
+
 def test_a_pool_without_a_key_is_offline() -> None:
     problem = refusal(source() | {"agentPoolID": "silent"}, given_=facts((SILENT, False)))
     assert isinstance(problem, PoolOffline)

@@ -83,6 +83,20 @@ async def test_a_given_commit_that_is_there_is_not_fetched_again(node: Node) -> 
     assert await deployed(node, commit=sha) == sha
 
 
+async def test_when_the_caches_were_cleared_the_clone_is_made_anew_once(node: Node) -> None:
+    node.program()
+    runner = node.runner()
+    await deployed(node)
+    left = node.clone() / ".git" / "left-by-an-earlier-one"
+    for cleared_at, stays in ((0, True), (1_700_000_000_000, False), (1_700_000_000_000, True)):
+        left.touch()
+        grant = {"source": node.source(), "caches_cleared_at_ms": cleared_at}
+        report = await node.again(runner, **grant)
+        assert (report.ended, report.reason) == ("concluded", "completed"), node.log()
+        assert left.exists() == stays
+        assert ("cloning again" in node.log()) != stays
+
+
 async def test_a_broken_clone_is_made_anew(node: Node) -> None:
     sha = node.program()
     node.runner()
