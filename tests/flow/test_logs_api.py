@@ -275,7 +275,7 @@ async def test_steps_by_line_numbers(desk: Desk) -> None:
         ({"step": 0, "count": 500}, "count"),
         ({"step": 0, "offset": -1}, "offset"),
         ({"step": 9}, "step 9"),
-        ({"step": -1}, "step -1"),
+        ({"step": -1}, "step must be"),
         ({"job": 1, "step": 0}, "job 1"),
         ({"job": 0}, "step is missing"),
         ({"step": "x"}, "step"),

@@ -185,7 +185,8 @@ def look(tree: Any, path: tuple[str, ...]) -> Any:
 
 
 def secrets_of(tree: Settings) -> list[Any]:
-    return [look(tree, path) for path in paths(tree)]
+    # A variable may be called `secret`; the variables themselves are no secret's object.
+    return [look(tree, path) for path in paths(tree) if path[-1] != "environmentVariables"]
 
 
 FORMS = (
