@@ -243,6 +243,8 @@ async def add_member(world: World, organization: str, login: str, role: str) -> 
 
 
 def _require_legal(name: str, what: str) -> None:
+    if name in names.RESERVED:
+        raise BadRequest(detail=f"'{name}' cannot name a {what}: addresses here begin so.")
     if not names.is_legal(name):
         raise BadRequest(
             detail=f"'{name}' cannot name a {what}: use up to 100 letters, digits, '-', '_', '.'."
