@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from litestar import Router
 
-from ui import deployment, guard, organization, pages, sign_in, stack
+from ui import deploy_settings, deployment, guard, organization, pages, sign_in, stack
 
 
 def console() -> Router:
@@ -17,6 +17,7 @@ def console() -> Router:
             *organization.ROUTES,
             *stack.ROUTES,
             *deployment.ROUTES,
+            *deploy_settings.ROUTES,
         ],
         dependencies=guard.DEPENDENCIES,
         exception_handlers=guard.HANDLERS,
