@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from litestar import Router
 
-from ui import deploy_settings, deployment, guard, organization, pages, sign_in, stack
+from ui import account, deploy_settings, deployment, guard, organization, pages, sign_in, stack
 
 
 def console() -> Router:
@@ -18,6 +18,7 @@ def console() -> Router:
             *stack.ROUTES,
             *deployment.ROUTES,
             *deploy_settings.ROUTES,
+            *account.ROUTES,
         ],
         dependencies=guard.DEPENDENCIES,
         exception_handlers=guard.HANDLERS,

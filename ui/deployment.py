@@ -13,8 +13,14 @@ from litestar.response import ServerSentEvent
 from control_plane.domain.deployment import ENDED, LIVE
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
+from control_plane.domain.trigger import Trigger
 from control_plane.errors import BadRequest
-from control_plane.services import cancellation, deployment_logs, deployment_queries
+from control_plane.services import (
+    cancellation,
+    deployment_logs,
+    deployment_queries,
+    resubmission,
+)
 from control_plane.services.deployment_queries import Shown
 from control_plane.services.sessions import Viewer
 from control_plane.services.world import World
@@ -94,6 +100,23 @@ class DeploymentPages(Controller):
         else:
             raise BadRequest(detail="mode must be graceful or now.")
         return seen(f"/{'/'.join(name)}/deployments/{version}")
+
+    @post("/again")
+    async def again(
+        self,
+        world: World,
+        principal: Principal,
+        name: StackName,
+        form: FormMultiDict,
+        version: int,
+    ) -> Response[Any]:
+        """Run it again, with the same commit and settings."""
+        shown = await deployment_queries.show_version(world, principal, name, version)
+        once = str(form.get("once", ""))
+        submitted = await resubmission.again(
+            world, principal, name, shown.row.id, Trigger.CONSOLE, once
+        )
+        return seen(f"/{'/'.join(name)}/deployments/{submitted.version}")
 
 
 def facts(world: World, name: StackName, shown: Shown) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 
 from control_plane.domain.deployment import Operation, Status
 from control_plane.domain.principal import Principal
-from control_plane.services import deployment_queries, pausing, stacks
+from control_plane.services import deployment_queries, organizations, pausing, stacks
 from control_plane.services.deployment_queries import ListQuery
 from control_plane.services.sessions import Viewer
 from control_plane.services.stacks import Filters
@@ -85,6 +85,19 @@ class OrganizationPages(Controller):
             project=project,
             stacks=found.stacks,
             more=found.after is not None,
+        )
+
+    @get("/-/settings")
+    async def settings(
+        self, world: World, viewer: Viewer, principal: Principal, organization: str
+    ) -> Response[str]:
+        """The organization's limit and members."""
+        return page(
+            "organization_settings.html",
+            viewer,
+            organization=organization,
+            row=await organizations.show(world, principal, organization),
+            members=await organizations.members(world, principal, organization),
         )
 
     @get("/-/queue")

@@ -287,3 +287,46 @@ async def test_the_cli_gets_a_token_by_the_browser(world: World) -> None:
         for port in ("", "0", "70000", "80/evil", "٣"):
             refused = await http.post("/cli-login", data=form | {"port": port})
             assert refused.status_code == 400
+
+
+async def test_a_deployment_is_run_again_with_its_commit(desk: Desk, world: World) -> None:
+    runner = await desk.run("preview", operationContext={"environmentVariables": {"A": "1"}})
+    await runner.step("Get source")
+    await runner.source("c" * 40)
+    await runner.conclude()
+    async with browser(world) as http:
+        page = f"{STACK}/deployments/1"
+        form = await form_of(http, page)
+        answers = [await http.post(f"{page}/again", data=form) for _ in range(2)]
+        assert {each.headers["location"] for each in answers} == {f"{STACK}/deployments/2"}
+    found = await desk.get("/version/2")
+    assert found["pulumiOperation"] == "preview"
+    assert found["configuration"]["source"]["git"]["commit"] == "c" * 40
+    assert found["configuration"]["environmentVariables"] == [
+        {"name": "A", "value": "1", "secret": False}
+    ]
+
+
+async def test_tokens_are_made_shown_once_and_deleted(world: World) -> None:
+    async with browser(world) as http, client(world, None) as api:
+        form = await form_of(http, "/-/tokens")
+        made = await http.post("/-/tokens", data=form | {"name": "<i>laptop</i>", "days": "2"})
+        (value,) = set(re.findall(r"pul-[0-9a-f]{48}", made.text))
+        assert "&lt;i&gt;laptop" in made.text
+        headers = {"Authorization": f"token {value}"}
+        assert (await api.get("/api/user", headers=headers)).status_code == 200
+        text = (await http.get("/-/tokens")).text
+        assert value not in text
+        row = text[text.index("&lt;i&gt;laptop") :]
+        action = re.findall(r'action="(/-/tokens/[^"]+/delete)"', row)[0]
+        await http.post(action, data=form)
+        assert (await api.get("/api/user", headers=headers)).status_code == 401
+
+
+async def test_an_organizations_page_names_its_members_and_limit(world: World) -> None:
+    await identity.create_user(world, "grace")
+    await identity.add_member(world, "ada", "grace", "member")
+    async with browser(world) as http:
+        text = (await http.get("/ada/-/settings")).text
+    assert "grace" in text
+    assert re.search(r"at a time</dt><dd>\d+<", text)
