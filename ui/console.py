@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from litestar import Router
 
-from ui import account, deploy_settings, deployment, guard, organization, pages, sign_in, stack
+from ui import (
+    account,
+    deploy_settings,
+    deployment,
+    guard,
+    organization,
+    pages,
+    sign_in,
+    stack,
+    stack_pages,
+)
 
 
 def console() -> Router:
@@ -19,6 +29,7 @@ def console() -> Router:
             *deployment.ROUTES,
             *deploy_settings.ROUTES,
             *account.ROUTES,
+            *stack_pages.ROUTES,
         ],
         dependencies=guard.DEPENDENCIES,
         exception_handlers=guard.HANDLERS,
