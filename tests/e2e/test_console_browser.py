@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import chromium, photograph, signed_in
+from tests.support.browser import chromium, look_at, signed_in
 from tests.support.programs import HANGING, OUTPUTS, repository
 from tests.support.slipway import Slipway, Stack
 from tests.support.waiting import wait_for
@@ -78,7 +78,7 @@ def stored_log(stack: Stack, version: int) -> str:
 def test_deploy_by_a_click_and_watch_it(page: Page, slipway: Slipway, tmp_path: Path) -> None:
     stack = deployable(slipway, tmp_path, "clicked", HOSTILE)
     page.goto(address(stack))
-    photograph(page, "stack")
+    look_at(page, "stack")
     page.get_by_role("button", name="Update").dblclick()
     page.wait_for_url("**/deployments/1")
     expect(page.locator("#state .headline")).to_contain_text("Succeeded", timeout=60_000)
@@ -86,13 +86,31 @@ def test_deploy_by_a_click_and_watch_it(page: Page, slipway: Slipway, tmp_path: 
     assert "<img src=x onerror=alert(1)>" in log
     assert page.locator("[data-lines] img, [data-lines] script, [data-lines] a").count() == 0
     expect(page.locator(".sgr-31").filter(has_text="red").first).to_be_visible()
-    photograph(page, "deployment")
+    look_at(page, "deployment")
     page.goto(address(stack))
     assert page.locator("a", has_text="#2").count() == 0, "a double click is one deployment"
     page.goto("/ada")
-    photograph(page, "organization")
-    page.goto("/ada/-/queue")
-    photograph(page, "queue")
+    look_at(page, "organization")
+
+
+def test_every_page_can_be_read_and_used(page: Page, slipway: Slipway, tmp_path: Path) -> None:
+    stack = deployable(slipway, tmp_path, "looked-at", HOSTILE)
+    stack.deploy(None)
+    pages = {
+        "resources": f"{address(stack)}/resources",
+        "update": f"{address(stack)}/updates/1",
+        "updates": f"{address(stack)}/updates",
+        "deploy-settings": f"{address(stack)}/settings",
+        "stacks": "/ada/-/stacks",
+        "queue": "/ada/-/queue",
+        "organization-settings": "/ada/-/settings",
+        "tokens": "/-/tokens",
+        "cli-login": "/cli-login?cliSessionPort=1234&cliSessionNonce=n",
+        "missing": "/ada/no/stack",
+    }
+    for name, path in pages.items():
+        page.goto(path)
+        look_at(page, name)
 
 
 def test_stop_what_runs(page: Page, slipway: Slipway, tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
+from tests.support.axe import grave_problems
 from tests.support.slipway import TOKEN, Slipway
 
 ARTIFACTS = Path(__file__).resolve().parent.parent.parent / "artifacts" / "console"
 PATIENCE_MS = 60_000
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 @contextmanager
@@ -50,14 +52,20 @@ def _is_violation(text: str) -> bool:
     return "Content Security Policy" in text
 
 
-def photograph(page: Page, name: str) -> None:
-    """Keep how a page looks, light and dark, wide and on a telephone."""
+def look_at(page: Page, name: str) -> None:
+    """Keep how a page looks, light and dark, wide and on a telephone; all can read and use it."""
+    problems: list[str] = []
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     size = page.viewport_size
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         page.screenshot(path=ARTIFACTS / f"{name}-{scheme}.png", full_page=True)
-    page.set_viewport_size({"width": 390, "height": 844})
+        problems += grave_problems(page)
+    page.set_viewport_size(PHONE)
     page.screenshot(path=ARTIFACTS / f"{name}-phone.png", full_page=True)
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    if wide > PHONE["width"]:
+        problems.append(f"{page.url}: {wide} px wide on a telephone")
     page.set_viewport_size(size)  # type: ignore[arg-type]
     page.emulate_media(color_scheme="light")
+    assert problems == []
