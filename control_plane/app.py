@@ -43,6 +43,7 @@ from control_plane.loops.clock_watch import Monotonic
 from control_plane.loops.janitor import janitor
 from control_plane.services.world import World
 from control_plane.store.transaction import Database
+from ui.console import console
 
 ROUTES: list[Any] = [
     *health.ROUTES,
@@ -93,7 +94,7 @@ def create_app(
         return BodyMiddleware(app, world.config.server.body_bytes_max)
 
     return Litestar(
-        ROUTES,
+        [*ROUTES, console()],
         dependencies=auth.DEPENDENCIES,
         exception_handlers=problems.HANDLERS,
         middleware=[bounded],

@@ -186,6 +186,26 @@ def token_create(
     typer.echo(made.value)
 
 
+@app.command("login-link")
+def login_link(
+    user: Annotated[str, typer.Option("--user", help="Whom it signs in.")] = "",
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print a link that signs somebody in to the console once. A new server: to its setup.
+
+    Example:
+
+        slipway login-link --user ana
+    """
+    from control_plane.services import sessions
+
+    settings = _config(config, data_dir)
+    login = user or _first_user(settings)
+    value = _with_world(settings, lambda world: sessions.make_link(world, login))
+    typer.echo(f"{settings.public_url}/sign-in/{value}")
+
+
 @user_app.command("create")
 def user_create(login: str, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Add a user with a personal organization.

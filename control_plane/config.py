@@ -29,6 +29,10 @@ class Server(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The most a request body may hold, after decompression."""
     log_format: str = "json"
     """`json` or `console`."""
+    session_days: float = 14.0
+    """How long one stays signed in to the console."""
+    login_link_minutes: float = 15.0
+    """How long a one-time link to the console may be used."""
 
 
 class Store(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -50,6 +50,14 @@ class NotLoggedIn(Problem):
     slug = "not_logged_in"
 
 
+class LinkUsed(Problem):
+    """Gone: This one-time link was used already, or its time is over. Make another with:
+    slipway login-link"""
+
+    status = 410
+    slug = "link_used"
+
+
 class Forbidden(Problem):
     """Forbidden: {detail}"""
 

@@ -21,7 +21,7 @@ from control_plane.app import open_world
 from control_plane.config import Config
 from control_plane.demo import Demo, DemoError
 from control_plane.errors import Problem
-from control_plane.services import identity, pools
+from control_plane.services import identity, pools, sessions
 from control_plane.store.migrate import migrate
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ async def _up(config: Config, toolchain_dir: Path, *, demo: bool, once: bool) ->
                     status = await _unless(interrupt, _demonstrate(config, access))
                 if once:
                     return status
-                _tell(config, access)
+                _tell(config, access, await _login_link(config, access.login))
                 await interrupt.wait()
                 console.print("\nStopping…")
                 return 0
@@ -159,10 +159,19 @@ async def _demonstrate(config: Config, access: Access) -> int:
     return 0 if await demo.run(write) else 1
 
 
-def _tell(config: Config, access: Access) -> None:
+async def _login_link(config: Config, login: str) -> str:
+    world = open_world(config)
+    try:
+        return f"{config.public_url}/sign-in/{await sessions.make_link(world, login)}"
+    finally:
+        await world.database.close()
+
+
+def _tell(config: Config, access: Access, link: str) -> None:
     url = config.public_url
     print(
         f"\nSlipway serves {url} (API documents: {url}/schema)\n"
+        f"Open the console, signed in (the link works once): {link}\n"
         f"Access token of {access.login}: {access.token}\n\n"
         f"Log in from another terminal:\n"
         f"    PULUMI_ACCESS_TOKEN={access.token} pulumi login {url}\n\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -17,6 +19,7 @@ class FileCipher:
     """Wraps data keys by AES-256-GCM under a master key from a file of mode 0600."""
 
     def __init__(self, key: bytes) -> None:
+        self._key = key
         self._aead = AESGCM(key)
 
     @classmethod
@@ -45,6 +48,11 @@ class FileCipher:
             return self._aead.decrypt(nonce, body, context.encode())
         except InvalidTag:
             raise ValueError("the data key was wrapped by another master key") from None
+
+    def sign(self, text: str, purpose: str) -> bytes:
+        """HMAC-SHA256 under a key of the purpose's own, derived from the master key."""
+        key = hmac.digest(self._key, f"slipway sign {purpose}".encode(), hashlib.sha256)
+        return hmac.digest(key, text.encode(), hashlib.sha256)
 
 
 def _create(path: Path) -> bytes:

@@ -9,6 +9,12 @@ NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}\Z")
 """Pulumi's own rule for project and stack names."""
 
 
+RESERVED = frozenset(
+    {"api", "cli-login", "dev", "health", "metrics", "schema", "sign-in", "sign-out", "static"}
+)
+"""What stands first in addresses of this server, and so can name no organization."""
+
+
 class StackName(NamedTuple):
     """The three-part name of a stack."""
 

@@ -107,6 +107,12 @@ def update_info(row: Row[Any]) -> Update:
     )
 
 
+def changes(found: Update) -> dict[str, int]:
+    """How many resources were created, changed and so on, by the engine's words."""
+    raw = found.info.resource_changes
+    return {} if raw is UNSET else msgspec.json.decode(raw, type=dict[str, int])
+
+
 def summary(found: Update) -> Summary:
     """The short form of an update."""
     info = found.info

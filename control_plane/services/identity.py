@@ -48,15 +48,19 @@ async def _user_principal(tx: Transaction, digest: bytes, now: int) -> tuple[Pri
     row = await identity.by_access_token(tx, digest)
     if row is None or (row.expires_at is not None and row.expires_at <= now):
         raise NotLoggedIn()
-    memberships = await organizations.of_user(tx, row.id)
-    principal = Principal(
-        user=_user(row),
+    person = await principal_of(tx, row)
+    principal = msgspec.structs.replace(person, token_id=row.token_id, token_name=row.token_name)
+    return principal, row.last_used_at
+
+
+async def principal_of(tx: Transaction, user: Row[Any]) -> Principal:
+    """What a person may reach, by their memberships."""
+    memberships = await organizations.of_user(tx, user.id)
+    return Principal(
+        user=_user(user),
         organizations=frozenset(each.login for each in memberships),
         admin_of=frozenset(each.login for each in memberships if each.role == "admin"),
-        token_id=row.token_id,
-        token_name=row.token_name,
     )
-    return principal, row.last_used_at
 
 
 async def _deployment_principal(tx: Transaction, digest: bytes, now: int) -> Principal:
@@ -135,6 +139,12 @@ async def bootstrap(world: World, login: str, token: str | None) -> str | None:
                 raise BadRequest(detail=f"The given token is not '{login}'s but '{owner.login}'s.")
             return token
         return None if row is not None else await _new_token(world, tx, user_id, "bootstrap")
+
+
+async def create_first_user(world: World, tx: Transaction, login: str) -> str:
+    """Add the user who sets a server up; returns the id."""
+    _require_legal(login, "user")
+    return await _create_user(world, tx, login, True)
 
 
 async def _create_user(world: World, tx: Transaction, login: str, site_admin: bool) -> str:
@@ -244,6 +254,8 @@ async def add_member(world: World, organization: str, login: str, role: str) -> 
 
 
 def _require_legal(name: str, what: str) -> None:
+    if name in names.RESERVED:
+        raise BadRequest(detail=f"'{name}' cannot name a {what}: addresses here begin so.")
     if not names.is_legal(name):
         raise BadRequest(
             detail=f"'{name}' cannot name a {what}: use up to 100 letters, digits, '-', '_', '.'."

@@ -59,6 +59,9 @@ class Cipher(Protocol):
     def unwrap(self, wrapped: bytes, context: str) -> bytes:
         """Decrypt a stack's data key; raises ValueError when it is not this context's."""
 
+    def sign(self, text: str, purpose: str) -> bytes:
+        """A 32-byte code that only this server can make, for one purpose."""
+
 
 class Clock(Protocol):
     """Tells the time."""

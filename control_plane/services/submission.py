@@ -54,6 +54,8 @@ class _Entry(msgspec.Struct, kw_only=True):
     name: StackName
     submission: Submission
     prepared: _Prepared | None = None
+    may_be_known: bool = False
+    """Whether the id is made from a caller's key, so that it may have been queued before."""
 
 
 class _Stale(Problem):
@@ -71,12 +73,25 @@ class _Target(msgspec.Struct, kw_only=True):
 
 @verb
 async def submit(
-    world: World, principal: Principal, name: StackName, submission: Submission
+    world: World,
+    principal: Principal,
+    name: StackName,
+    submission: Submission,
+    once: str = "",
 ) -> Submitted:
-    """Queue a deployment. Raises Forbidden, NotFound, BadRequest, QueueFull, PoolOffline."""
+    """Queue a deployment. Raises Forbidden, NotFound, BadRequest, QueueFull, PoolOffline.
+
+    What the same person submits again with the same key `once` is the same deployment.
+    """
     admission.require_person(principal)
     patch = deployment_settings.merge(None, submission.request)
-    entry = _Entry(id=str(uuid.uuid4()), principal=principal, name=name, submission=submission)
+    entry = _Entry(
+        id=_id_of(principal, name, once),
+        principal=principal,
+        name=name,
+        submission=submission,
+        may_be_known=bool(once),
+    )
     for _ in range(PREPARE_ATTEMPTS_MAX):
         if deployment_settings.needs_sealing(patch):
             entry.prepared = await _prepare(world, entry)
@@ -86,6 +101,12 @@ async def submit(
         except _Stale:
             continue
     raise Conflict(detail="The stack's deployment settings keep changing; try again.")
+
+
+def _id_of(principal: Principal, name: StackName, once: str) -> str:
+    if not once:
+        return str(uuid.uuid4())
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{principal.user.id}/{name}/{once}"))
 
 
 async def _prepare(world: World, entry: _Entry) -> _Prepared:
@@ -110,19 +131,31 @@ async def _commit(world: World, entries: Sequence[_Entry]) -> Sequence[Submitted
     now = world.now()
     async with world.database.transaction() as tx:
         targets = await _find_targets(tx, entries, lock=True)
+        known = await _known(tx, entries)
         answers: list[Submitted | Problem] = []
         rows: list[dict[str, Any]] = []
         for entry in entries:
+            if entry.id in known and entry.name in targets:
+                answers.append(known[entry.id])
+                continue
             row = _decide(world, entry, targets.get(entry.name), rows, now)
             if isinstance(row, Problem):
                 answers.append(row)
             else:
                 rows.append(row)
-                answers.append(Submitted(id=row["id"], version=row["version"]))
+                known[entry.id] = Submitted(id=row["id"], version=row["version"])
+                answers.append(known[entry.id])
         if rows:
             await _queue(world, tx, rows)
     metrics.GROUP_COMMIT_MEMBERS.observe(len(entries))
     return answers
+
+
+async def _known(tx: Transaction, entries: Sequence[_Entry]) -> dict[str, Submitted]:
+    """What has been queued already, by ids that callers' keys gave."""
+    ids = [entry.id for entry in entries if entry.may_be_known]
+    rows = await deployments.versions_of(tx, ids) if ids else ()
+    return {row.id: Submitted(id=row.id, version=row.version) for row in rows}
 
 
 async def _find_targets(

@@ -9,13 +9,14 @@ import msgspec
 from msgspec import Raw
 from sqlalchemy import Row
 
-from control_plane.domain import engine_events
+from control_plane.domain import diagnostics, engine_events
 from control_plane.domain.engine_events import Filter
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
 from control_plane.domain.update import Status
 from control_plane.errors import BadRequest, NotFound
 from control_plane.services import access, update_lease
+from control_plane.services.state_documents import worked
 from control_plane.services.update_lease import Lease
 from control_plane.services.updates import told
 from control_plane.services.verb import verb
@@ -24,6 +25,8 @@ from control_plane.store import journal, updates
 from control_plane.store.transaction import Transaction
 
 PAGE_EVENTS = 500
+ACCOUNT_EVENTS_MAX = 20_000
+"""How many events an account of an update is made from."""
 
 
 class Page(NamedTuple):
@@ -74,6 +77,21 @@ async def read(
         found = await journal.events(tx, row.id, start=start, limit=PAGE_EVENTS)
         page = await _page(tx, row, found, start)
     return Page([event for event in page.events if wanted.admits(event)], page.next)
+
+
+@verb
+async def account(
+    world: World, principal: Principal, name: StackName, update_id: str
+) -> diagnostics.Account:
+    """What the update said and did, in few words; raises NotFound."""
+    bodies: list[bytes] = []
+    start: int | None = 0
+    while start is not None and len(bodies) < ACCOUNT_EVENTS_MAX:
+        page = await read(world, principal, name, update_id, start=start)
+        bodies += page.events
+        # An update that runs has always a next page.
+        start = page.next if page.events else None
+    return await worked(sum(map(len, bodies)), diagnostics.account, bodies)
 
 
 async def _page(

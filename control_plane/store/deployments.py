@@ -63,6 +63,13 @@ async def find(tx: Transaction, stack_id: str, deployment_id: str) -> Row[Any] |
     )
 
 
+async def versions_of(tx: Transaction, ids: Collection[str]) -> Sequence[Row[Any]]:
+    """Those of these deployments that exist: id and version."""
+    return await tx.all(
+        select(deployments.c.id, deployments.c.version).where(deployments.c.id.in_(ids))
+    )
+
+
 async def by_id(tx: Transaction, deployment_id: str) -> Row[Any] | None:
     """The deployment of that id, of whatever stack."""
     return await tx.first(_by_id, {"deployment_id": deployment_id})

@@ -86,6 +86,27 @@ access_tokens = Table(
     Column("expires_at", BigInteger),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    # The token that somebody signed in with: revoked, it takes its sessions along.
+    Column("access_token_id", ForeignKey("access_tokens.id", ondelete="CASCADE"), index=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+login_links = Table(
+    "login_links",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    # None: the link to the setup of a server that has no user yet.
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), index=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
 projects = Table(
     "projects",
     metadata,

@@ -217,7 +217,6 @@ async def test_a_wrong_verb_names_the_right_ones(stand: Stand) -> None:
 
 
 NOWHERE = (
-    "/",
     "/api",
     "/api/",
     "/api/stacks",
@@ -226,7 +225,6 @@ NOWHERE = (
     "/api/stacks/ada/shop/prod/update/a/b/c/d",
     "/api/stacks//shop/prod/export/x",
     "/api/v2/user",
-    "/favicon.ico",
     "/%2e%2e/%2e%2e/etc/passwd",
     "/api/stacks/ada/shop/..%2f..%2fprod",
     "/api/user%00",

@@ -7,7 +7,13 @@ import shutil
 import subprocess
 import sys
 
-NEEDS = {"git": "git", "sshd": "openssh-server", "ssh": "openssh-client", "node": "nodejs"}
+NEEDS = {
+    "chromium": "chromium",
+    "git": "git",
+    "node": "nodejs",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
+}
 SBIN = "/usr/sbin:/sbin"
 
 

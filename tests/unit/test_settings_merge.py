@@ -179,14 +179,16 @@ def leaves(patch: Settings) -> set[tuple[str, ...]]:
 
 def look(tree: Any, path: tuple[str, ...]) -> Any:
     """What is at a path, when it is a secret; else only that it is not one."""
+    if path[-1] == "environmentVariables":
+        # One of them may be called `secret`, but they are no secret's object.
+        return None
     for name in path:
         tree = tree.get(name) if isinstance(tree, dict) else None
     return tree if is_secret(tree) else None
 
 
 def secrets_of(tree: Settings) -> list[Any]:
-    # A variable may be called `secret`; the variables themselves are no secret's object.
-    return [look(tree, path) for path in paths(tree) if path[-1] != "environmentVariables"]
+    return [look(tree, path) for path in paths(tree)]
 
 
 FORMS = (

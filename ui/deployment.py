@@ -1,0 +1,138 @@
+"""A deployment's page: its steps, its live log, why it waits, how to stop it or run it again."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from litestar import Controller, Response, get, post
+from litestar.datastructures import FormMultiDict
+from litestar.di import Provide
+from litestar.response import ServerSentEvent
+
+from control_plane.domain.deployment import ENDED, LIVE
+from control_plane.domain.names import StackName
+from control_plane.domain.principal import Principal
+from control_plane.domain.trigger import Trigger
+from control_plane.errors import BadRequest
+from control_plane.services import (
+    cancellation,
+    deployment_logs,
+    deployment_queries,
+    resubmission,
+)
+from control_plane.services.deployment_queries import Shown
+from control_plane.services.sessions import Viewer
+from control_plane.services.world import World
+from ui.guard import AnyRequest, provide_name
+from ui.live import follow
+from ui.pages import fragment, page
+from ui.sign_in import seen
+from ui.stack import STACK
+
+TAIL_BYTES = 64 * 1024
+"""How much of a log a page without a script shows."""
+
+
+class DeploymentPages(Controller):
+    """`/{organization}/{project}/{stack}/deployments/{version}`."""
+
+    path = f"{STACK}/deployments/{{version:int}}"
+    include_in_schema = False
+    dependencies = {"name": Provide(provide_name, sync_to_thread=False)}
+
+    @get()
+    async def show(
+        self, world: World, viewer: Viewer, principal: Principal, name: StackName, version: int
+    ) -> Response[str]:
+        """The deployment as it is now; the page's script keeps it so."""
+        shown = await deployment_queries.show_version(world, principal, name, version)
+        log = await deployment_logs.describe(world, principal, name, shown.row.id)
+        start = max(0, log.length - TAIL_BYTES)
+        tail = b"".join(
+            [part async for part in deployment_logs.read(world, log, start, log.length)]
+        )
+        return page(
+            "deployment.html",
+            viewer,
+            organization=name.organization,
+            name=name,
+            **facts(world, name, shown),
+            tail=tail.decode(errors="replace"),
+            is_cut=start > 0,
+            once=str(uuid.uuid4()),
+        )
+
+    @get("/live")
+    async def live(
+        self,
+        request: AnyRequest,
+        world: World,
+        principal: Principal,
+        name: StackName,
+        version: int,
+    ) -> ServerSentEvent:
+        """The page's changes as they happen: the log's bytes from where the reader is, the state.
+
+        An event's id is the log's attempt and the offset after its bytes; a browser that was cut
+        off sends the last one as `Last-Event-ID`, and goes on there.
+        """
+        shown = await deployment_queries.show_version(world, principal, name, version)
+        last = request.headers.get("last-event-id", "")
+        return ServerSentEvent(follow(world, principal, name, shown.row.id, last, _rendered))
+
+    @post("/cancel")
+    async def cancel(
+        self,
+        world: World,
+        principal: Principal,
+        name: StackName,
+        form: FormMultiDict,
+        version: int,
+    ) -> Response[Any]:
+        """Stop it: first gracefully, then now."""
+        shown = await deployment_queries.show_version(world, principal, name, version)
+        mode = str(form.get("mode", "graceful"))
+        if mode == "graceful":
+            await cancellation.cancel(world, principal, name, shown.row.id, "graceful")
+        elif mode == "now":
+            await cancellation.cancel(world, principal, name, shown.row.id, "now")
+        else:
+            raise BadRequest(detail="mode must be graceful or now.")
+        return seen(f"/{'/'.join(name)}/deployments/{version}")
+
+    @post("/again")
+    async def again(
+        self,
+        world: World,
+        principal: Principal,
+        name: StackName,
+        form: FormMultiDict,
+        version: int,
+    ) -> Response[Any]:
+        """Run it again, with the same commit and settings."""
+        shown = await deployment_queries.show_version(world, principal, name, version)
+        once = str(form.get("once", ""))
+        submitted = await resubmission.again(
+            world, principal, name, shown.row.id, Trigger.CONSOLE, once
+        )
+        return seen(f"/{'/'.join(name)}/deployments/{submitted.version}")
+
+
+def facts(world: World, name: StackName, shown: Shown) -> dict[str, Any]:
+    """What the page's changing part is made from."""
+    return {
+        "shown": shown,
+        "row": shown.row,
+        "path": "/" + "/".join(name),
+        "is_live": shown.row.status in LIVE,
+        "has_ended": shown.row.status in ENDED,
+        "now": world.now(),
+    }
+
+
+def _rendered(world: World, name: StackName, shown: Shown) -> str:
+    return fragment("_deployment_state.html", **facts(world, name, shown))
+
+
+ROUTES: list[Any] = [DeploymentPages]
