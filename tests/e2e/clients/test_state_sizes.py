@@ -142,7 +142,7 @@ def test_five_thousand_stacks_are_listed_once_each(cli: Cli, between: Proxy, pla
     assert sorted(found) == sorted(wanted)
     pages = [urlsplit(call.path) for call in between.calls if call.word == "stacks"]
     tokens = [parse_qs(page.query).get("continuationToken", [""])[0] for page in pages]
-    assert len(tokens) >= 10
+    assert len(tokens) >= 5
     assert len(set(tokens)) == len(tokens)
     assert all(re.fullmatch("[A-Za-z0-9_-]+", token) for token in tokens[1:])
     assert len(cli.json("stack", "ls", "--project", "many-3", "--json")) == len(
