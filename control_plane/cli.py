@@ -201,7 +201,7 @@ def login_link(
     from control_plane.services import sessions
 
     settings = _config(config, data_dir)
-    login = user or _first_user(settings)
+    login = user or _saved_user(settings)
     value = _with_world(settings, lambda world: sessions.make_link(world, login))
     typer.echo(f"{settings.public_url}/sign-in/{value}")
 
@@ -260,10 +260,15 @@ def organization_add_member(
 
 
 def _first_user(config: Config) -> str:
+    return _saved_user(config) or _fail("Name the user: slipway token create --user LOGIN", 2)
+
+
+def _saved_user(config: Config) -> str:
+    """Whom `slipway up` has made; empty where it never ran."""
     try:
         return (config.data_dir / "access" / "user").read_text().strip()
     except FileNotFoundError:
-        _fail("Name the user: slipway token create --user LOGIN", 2)
+        return ""
 
 
 def _with_world(config: Config, work: Callable[[Any], Awaitable[Any]]) -> Any:

@@ -8,6 +8,7 @@ from litestar import Controller, Response, get, post
 from litestar.datastructures import FormMultiDict
 
 from control_plane.domain.principal import Principal
+from control_plane.errors import BadRequest
 from control_plane.services import identity
 from control_plane.services.sessions import Viewer
 from control_plane.services.world import World
@@ -34,10 +35,8 @@ class AccountPages(Controller):
         self, world: World, viewer: Viewer, principal: Principal, form: FormMultiDict
     ) -> Response[str]:
         """Make a token. Its value is on this answer, and nowhere else ever again."""
-        days = str(form.get("days", ""))
-        expires_at = None
-        if days.isascii() and days.isdigit() and 0 < int(days) <= DAYS_MAX:
-            expires_at = world.now() + int(days) * DAY_MS
+        days = _days(str(form.get("days", "")).strip())
+        expires_at = None if days is None else world.now() + days * DAY_MS
         name = str(form.get("name", "")).strip()[:200] or "console"
         made = await identity.create_token(world, principal.user.login, name, expires_at)
         return await _page(world, viewer, principal, made.value)
@@ -49,6 +48,15 @@ class AccountPages(Controller):
         """Revoke a token, and with it whatever was signed in by it."""
         await identity.delete_token(world, principal, token_id)
         return seen("/-/tokens")
+
+
+def _days(given: str) -> int | None:
+    """After how many days the token ends; None: never. Raises BadRequest."""
+    if not given:
+        return None
+    if given.isascii() and given.isdigit() and len(given) < 5 and 0 < int(given) <= DAYS_MAX:
+        return int(given)
+    raise BadRequest(detail=f"A token ends after 1 to {DAYS_MAX} days; leave it empty for never.")
 
 
 async def _page(

@@ -10,7 +10,7 @@ from litestar.di import Provide
 
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
-from control_plane.errors import BadRequest, NotFound
+from control_plane.errors import BadRequest
 from control_plane.services import deployment_settings, stacks
 from control_plane.services.sessions import Viewer
 from control_plane.services.world import World
@@ -19,7 +19,7 @@ from ui.guard import provide_name
 from ui.pages import page
 from ui.settings_form import Settings, Variable
 from ui.sign_in import seen
-from ui.stack import STACK
+from ui.stack import STACK, stored_settings
 
 
 class DeploySettingsPages(Controller):
@@ -31,12 +31,17 @@ class DeploySettingsPages(Controller):
 
     @get()
     async def show(
-        self, world: World, viewer: Viewer, principal: Principal, name: StackName
+        self,
+        world: World,
+        viewer: Viewer,
+        principal: Principal,
+        name: StackName,
+        saved: bool = False,
     ) -> Response[str]:
         """The form, with what is set; secrets are not in it."""
         await stacks.get(world, principal, name)
-        stored = await _stored(world, principal, name)
-        return _page(viewer, name, stored)
+        stored = await stored_settings(world, principal, name)
+        return _page(viewer, name, stored, saved=saved)
 
     @post()
     async def save(
@@ -48,20 +53,13 @@ class DeploySettingsPages(Controller):
         form: FormMultiDict,
     ) -> Response[Any]:
         """Change what the form changes; a wrong field leaves everything as it was."""
-        stored = await _stored(world, principal, name)
+        stored = await stored_settings(world, principal, name)
         patch = settings_form.patch_of(dict(form), _variables(form), stored)
         try:
             await deployment_settings.patch(world, principal, name, patch, "console")
         except BadRequest as problem:
             return _page(viewer, name, stored, problem=problem, form=form)
         return seen(f"/{'/'.join(name)}/settings?saved=1")
-
-
-async def _stored(world: World, principal: Principal, name: StackName) -> Settings:
-    try:
-        return dict(await deployment_settings.show(world, principal, name))
-    except NotFound:
-        return {}
 
 
 def _variables(form: FormMultiDict) -> list[Variable]:
@@ -79,6 +77,7 @@ def _page(
     name: StackName,
     stored: Settings,
     *,
+    saved: bool = False,
     problem: BadRequest | None = None,
     form: FormMultiDict | None = None,
 ) -> Response[str]:
@@ -97,6 +96,7 @@ def _page(
         groups=settings_form.GROUPS,
         values=values,
         variables=variables,
+        saved=saved,
         problem=problem,
     )
 

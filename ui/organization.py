@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import FormMultiDict
@@ -17,6 +16,7 @@ from control_plane.services.sessions import Viewer
 from control_plane.services.stacks import Filters
 from control_plane.services.world import World
 from ui.pages import page
+from ui.paging import neighbours
 from ui.sign_in import seen
 
 RECENT = 25
@@ -62,7 +62,7 @@ class OrganizationPages(Controller):
             chosen={"status": status, "operation": operation},
             statuses=list(Status),
             operations=list(Operation),
-            pages=_pages(number, recent.total, status, operation),
+            pages=neighbours(number, RECENT, recent.total, status=status, operation=operation),
             now=world.now(),
         )
 
@@ -132,19 +132,6 @@ class OrganizationPages(Controller):
         """Let the queue go on."""
         await pausing.resume_organization(world, principal, organization)
         return seen(f"/{organization}/-/queue")
-
-
-def _pages(number: int, total: int, status: str, operation: str) -> dict[str, str]:
-    """Addresses of the pages before and after; they keep the filters."""
-    chosen = {k: v for k, v in (("status", status), ("operation", operation)) if v}
-
-    def address(of: int) -> str:
-        return "?" + urlencode(chosen | {"page": str(of)})
-
-    return {
-        "newer": address(number - 1) if number > 1 else "",
-        "older": address(number + 1) if number * RECENT < total else "",
-    }
 
 
 ROUTES: list[Any] = [OrganizationPages]

@@ -50,6 +50,7 @@ class StackPages(Controller):
             world, principal, name, ListQuery(page_size=RECENT)
         )
         updates = await history.page(world, principal, name, 1, UPDATES)
+        settings = await stored_settings(world, principal, name)
         return page(
             "stack.html",
             viewer,
@@ -59,7 +60,7 @@ class StackPages(Controller):
             current=found.current,
             deployments=deployments,
             updates=updates.updates,
-            source=await _source(world, principal, name),
+            source=(settings.get("sourceContext") or {}).get("git") or {},
             once=str(uuid.uuid4()),
             now=world.now(),
         )
@@ -88,25 +89,20 @@ def _operation(word: str) -> Operation:
 
 def _request(form: FormMultiDict) -> dict[str, Any]:
     """What this one deployment does otherwise than the stack's settings say."""
-    git = {
-        key: str(form.get(field, "")).strip()
-        for key, field in (("branch", "branch"), ("commit", "commit"))
-        if str(form.get(field, "")).strip()
-    }
+    given = {key: str(form.get(key, "")).strip() for key in ("branch", "commit")}
+    git = {key: value for key, value in given.items() if value}
     if len(git) > 1:
         raise BadRequest(detail="Give a branch or a commit, not both.")
-    # The other one of the two must not be inherited beside it.
-    other = {"branch": None} if "commit" in git else {"commit": None} if git else {}
-    return {"sourceContext": {"git": git | other}} if git else {}
+    # Naming one of them replaces whichever the stack's settings name.
+    return {"sourceContext": {"git": git}} if git else {}
 
 
-async def _source(world: World, principal: Principal, name: StackName) -> dict[str, Any]:
-    """Where the stack's program comes from, by its deployment settings; empty without any."""
+async def stored_settings(world: World, principal: Principal, name: StackName) -> dict[str, Any]:
+    """The stack's deployment settings; empty while there are none."""
     try:
-        settings = await deployment_settings.show(world, principal, name)
+        return await deployment_settings.show(world, principal, name)
     except NotFound:
         return {}
-    return dict((settings.get("sourceContext") or {}).get("git") or {})
 
 
 ROUTES: list[Any] = [StackPages]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from litestar import Controller, Response, get
 from litestar.di import Provide
@@ -17,6 +16,7 @@ from control_plane.services.sessions import Viewer
 from control_plane.services.world import World
 from ui.guard import provide_name
 from ui.pages import page
+from ui.paging import neighbours
 from ui.stack import STACK
 
 ROWS = 500
@@ -55,7 +55,7 @@ class StackPartPages(Controller):
             listing=found,
             words=words,
             start=start,
-            pages=_pages(number, found.found, ROWS, words),
+            pages=neighbours(number, ROWS, found.found, q=words),
         )
 
     @get("/updates")
@@ -76,7 +76,7 @@ class StackPartPages(Controller):
             name=name,
             updates=found.updates,
             total=found.total,
-            pages=_pages(number, found.total, UPDATES, ""),
+            pages=neighbours(number, UPDATES, found.total),
         )
 
     @get("/updates/{version:int}")
@@ -112,18 +112,6 @@ async def _update_page(
         changes=history.changes(found),
         account=account,
     )
-
-
-def _pages(number: int, total: int, size: int, words: str) -> dict[str, str]:
-    """Addresses of the pages before and after; they keep the words."""
-
-    def address(of: int) -> str:
-        return "?" + urlencode(({"q": words} if words else {}) | {"page": str(of)})
-
-    return {
-        "newer": address(number - 1) if number > 1 else "",
-        "older": address(number + 1) if number * size < total else "",
-    }
 
 
 ROUTES: list[Any] = [StackPartPages]

@@ -17,6 +17,7 @@ from control_plane.services import access
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store import updates
+from control_plane.store.transaction import Transaction
 
 PAGE_MAX = 1000
 
@@ -143,12 +144,18 @@ async def of_version(
     """The update of that number, or the latest; raises NotFound."""
     async with world.database.snapshot() as tx:
         stack = await access.readable_stack(tx, principal, name)
-        wanted = stack.version if version is None else version
-        row = await updates.of_version(tx, stack.id, wanted)
+        row = await _of_version(tx, stack, name, version)
+    return update_info(row)
+
+
+async def _of_version(
+    tx: Transaction, stack: Row[Any], name: StackName, version: int | None
+) -> Row[Any]:
+    row = await updates.of_version(tx, stack.id, stack.version if version is None else version)
     if row is None:
         which = f"Version {version}" if version is not None else "A latest update"
         raise NotFound(what=f"{which} of stack '{name}'")
-    return update_info(row)
+    return row
 
 
 @verb
@@ -207,12 +214,8 @@ async def timeline(
     """The update of that number, or the latest, and the previews since the one before it."""
     async with world.database.snapshot() as tx:
         stack = await access.stack(tx, principal, name)
-        of = stack.version if version is None else version
-        row = await updates.of_version(tx, stack.id, of)
-        if row is None:
-            which = f"Version {version}" if version is not None else "A latest update"
-            raise NotFound(what=f"{which} of stack '{name}'")
-        before = await updates.of_version(tx, stack.id, of - 1)
+        row = await _of_version(tx, stack, name, version)
+        before = await updates.of_version(tx, stack.id, row.version - 1)
         rows = await updates.previews(
             tx,
             stack.id,

@@ -13,7 +13,7 @@ import msgspec
 
 from control_plane.domain import tokens
 from control_plane.domain.principal import Principal
-from control_plane.errors import LinkUsed, NotFound, NotLoggedIn
+from control_plane.errors import BadRequest, LinkUsed, NotFound, NotLoggedIn
 from control_plane.services import identity
 from control_plane.services.verb import verb
 from control_plane.services.world import World
@@ -75,6 +75,10 @@ async def make_link(world: World, login: str) -> str:
     async with world.database.transaction() as tx:
         user = await users.user_by_login(tx, login)
         if user is None and await sessions.any_user(tx):
+            if not login:
+                raise BadRequest(
+                    detail="Say whom the link signs in: slipway login-link --user LOGIN"
+                )
             raise NotFound(what=f"User '{login}'")
         expires_at = world.now() + int(world.config.server.login_link_minutes * 60_000)
         user_id = None if user is None else user.id

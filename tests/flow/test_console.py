@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from control_plane.app import create_app
+from control_plane.errors import BadRequest
 from control_plane.services import identity, sessions
 from control_plane.services.world import World
 from tests.support.app import ADMIN, TOKEN, client
@@ -137,7 +138,7 @@ async def test_a_link_signs_in_once(desk: Desk, world: World) -> None:
 
 async def test_a_new_server_is_set_up_once(tmp_path: Path) -> None:
     world = make_world(tmp_path)
-    first, second = [await sessions.make_link(world, "whoever") for _ in range(2)]
+    first, second = [await sessions.make_link(world, login) for login in ("", "whoever")]
     async with browser(world, signed_in=False) as http:
         assert "administrator" in (await http.get(f"/sign-in/{first}")).text
         refused = await http.post(f"/sign-in/{first}", data={"login": "no/name"})
@@ -146,6 +147,8 @@ async def test_a_new_server_is_set_up_once(tmp_path: Path) -> None:
         assert (await http.post(f"/sign-in/{first}", data={"login": "grace"})).status_code == 303
         assert (await http.get("/grace")).status_code == 200
         assert (await http.post(f"/sign-in/{second}", data={"login": "eve"})).status_code == 410
+        with pytest.raises(BadRequest, match="--user"):
+            await sessions.make_link(world, "")
     await world.database.close()
 
 
@@ -317,6 +320,9 @@ async def test_tokens_are_made_shown_once_and_deleted(world: World) -> None:
         assert (await api.get("/api/user", headers=headers)).status_code == 200
         text = (await http.get("/-/tokens")).text
         assert value not in text
+        for days in ("0", "9999", "-1", "x", "1.5"):
+            refused = await http.post("/-/tokens", data=form | {"name": "n", "days": days})
+            assert refused.status_code == 400, "a token must not last longer than it was asked to"
         row = text[text.index("&lt;i&gt;laptop") :]
         action = re.findall(r'action="(/-/tokens/[^"]+/delete)"', row)[0]
         await http.post(action, data=form)

@@ -45,7 +45,9 @@ async def test_settings_are_saved_with_a_secret_that_is_never_shown(desk: Desk) 
             **ROWS,
         )
         assert answer.status_code == 303, answer.text
-        text = (await http.get(PAGE)).text
+        text = (await http.get(answer.headers["location"])).text
+        assert "Saved." in text
+        assert "Saved." not in (await http.get(PAGE)).text
         stored = await desk.get("/settings")
         variables = stored["operationContext"]["environmentVariables"]
         assert SECRET not in text
