@@ -15,7 +15,9 @@ from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.types import ASGIApp
 
 from control_plane.adapters.broker import LocalBroker
+from control_plane.adapters.changed_files import open_changed_files
 from control_plane.adapters.cipher import FileCipher
+from control_plane.adapters.github import open_github
 from control_plane.adapters.log_reader import open_log_reader
 from control_plane.adapters.object_store import open_store
 from control_plane.api import (
@@ -23,6 +25,7 @@ from control_plane.api import (
     deployment_settings,
     deployments,
     empty,
+    github,
     health,
     organization_metadata,
     organizations,
@@ -39,6 +42,7 @@ from control_plane.api import (
 )
 from control_plane.api.body import BodyMiddleware
 from control_plane.config import Config
+from control_plane.loops import github as github_loops
 from control_plane.loops.clock_watch import Monotonic
 from control_plane.loops.janitor import janitor
 from control_plane.services.world import World
@@ -59,6 +63,7 @@ ROUTES: list[Any] = [
     *stack_config.ROUTES,
     *stack_outputs.ROUTES,
     *stack_moves.ROUTES,
+    *github.ROUTES,
     *empty.ROUTES,
     *unbuilt.ROUTES,
 ]
@@ -74,6 +79,8 @@ def open_world(config: Config) -> World:
         logs=open_log_reader(config.log_store, config.store.log_store_endpoint),
         broker=LocalBroker(),
         cipher=FileCipher.open(config.data_dir / "master.key"),
+        github=open_github(config),
+        changed_files=open_changed_files(config),
     )
 
 
@@ -84,11 +91,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        if not loops:
-            yield
-            return
-        async with janitor(world, monotonic):
-            yield
+        try:
+            if not loops:
+                yield
+                return
+            async with janitor(world, monotonic), github_loops.running(world):
+                yield
+        finally:
+            await world.github.close()
 
     def bounded(app: ASGIApp) -> ASGIApp:
         return BodyMiddleware(app, world.config.server.body_bytes_max)

@@ -94,6 +94,23 @@ class Toolchain(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Empty means the user's cache directory."""
 
 
+class GitHub(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which GitHub is used: GitHub.com or an Enterprise Server."""
+
+    base_url: str = "https://github.com"
+    """Where people and git reach it."""
+    api_url: str = ""
+    """Its REST API; empty means https://api.github.com, or <base_url>/api/v3 of another server."""
+    timeout_seconds: float = 20.0
+    """How long GitHub may take for one answer."""
+    git_timeout_seconds: float = 120.0
+    """How long git may take to fetch what two commits differ in."""
+    missed_interval_seconds: float = 300.0
+    """How often it is looked for pushes and deliveries that were missed."""
+    mirrors_bytes_max: int = 2 * 1024 * 1024 * 1024
+    """How much the mirrors may hold that changed files are found in; the oldest go first."""
+
+
 class Janitor(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """How often the background chores run."""
 
@@ -111,6 +128,7 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     runner: Runner = msgspec.field(default_factory=Runner)
     toolchain: Toolchain = msgspec.field(default_factory=Toolchain)
     janitor: Janitor = msgspec.field(default_factory=Janitor)
+    github: GitHub = msgspec.field(default_factory=GitHub)
 
     @property
     def public_url(self) -> str:
@@ -144,6 +162,21 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     def work_dir(self) -> str:
         """The local runner's directory in force."""
         return self.runner.work_dir or str(self.data_dir / "runner")
+
+    @property
+    def github_url(self) -> str:
+        """GitHub's address without a trailing slash."""
+        return self.github.base_url.rstrip("/")
+
+    @property
+    def github_api_url(self) -> str:
+        """The address of GitHub's API in force."""
+        given = self.github.api_url.rstrip("/")
+        if given:
+            return given
+        if self.github_url == "https://github.com":
+            return "https://api.github.com"
+        return f"{self.github_url}/api/v3"
 
 
 def load(

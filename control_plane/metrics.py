@@ -28,6 +28,13 @@ DEPLOYMENTS_ENDED = Counter(
     registry=REGISTRY,
 )
 
+GITHUB_DELIVERIES = Counter(
+    "slipway_github_deliveries_total",
+    "Webhook deliveries from GitHub: new, again, refused.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+
 QUEUE_SECONDS = Histogram(
     "slipway_queue_seconds",
     "How long granted deployments had waited since they were submitted.",

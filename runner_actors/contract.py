@@ -13,6 +13,7 @@ POST /deployments/{id}/hold           pool token     Hold -> LeaseState (while b
 POST /deployments/{id}/release        pool token     Release -> Released
 POST /deployments/{id}/lease          runner token   LeaseRenewal -> LeaseState (held, see there)
 POST /deployments/{id}/events         runner token   Events -> LeaseState
+POST /deployments/{id}/source-token   runner token   SourceTokenWanted -> SourceToken
 ====================================  =============  =====================================
 
 The authorization header is `token <value>` for both kinds. Every error body is `{code, message}`;
@@ -33,8 +34,9 @@ CONTRACT_VERSION = 1
 
 Operation = Literal["update", "preview", "refresh", "destroy", "detect-drift", "remediate-drift"]
 CancelMode = Literal["graceful", "now"]
-Trust = Literal["branch", "pull_request"]
-"""Whose code it is. A pull request's deployment never writes what a branch deployment reads."""
+Trust = Literal["branch", "pull_request", "fork"]
+"""Whose code it is. A pull request's deployment never writes what a branch deployment reads, and
+one of a fork's code never what a pull request of the repository's own reads."""
 
 SEAL_SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
@@ -87,6 +89,10 @@ class GitSource(Contract, kw_only=True):
     commit: str = ""
     repo_dir: str = ""
     auth: GitAuth | None = None
+    token_wanted: bool = False
+    """Whether the control plane has a token for the repository: asked for when it is needed."""
+    branch_name: str = ""
+    """What the program is told of its branch, where that is another than the one to fetch."""
 
 
 class Grant(Contract, kw_only=True):
@@ -128,6 +134,10 @@ class Grant(Contract, kw_only=True):
     caches_cleared_at_ms: int = 0
     """Unix milliseconds of the last wish for a clean build; 0: there was none. A clone that was
     made before another such wish is thrown away, with the dependencies in it."""
+    template_stack_id: str = ""
+    """Of a review stack: the one that it was made after, for which secrets may be sealed."""
+    template_stack: str = ""
+    """Of a review stack: the name of that stack, whose configuration it begins with."""
     log_prefix: str
     """Key prefix of this deployment's log segments in the log store, without a trailing slash."""
     slipway_version: str
@@ -239,6 +249,21 @@ class LeaseState(Contract, kw_only=True):
     cancelled_by: str = ""
     acknowledged: int = 0
     """The highest event number such that it and all before it are recorded."""
+
+
+class SourceTokenWanted(Contract, kw_only=True):
+    """Ask for the token that the source is fetched with."""
+
+    generation: int
+
+
+class SourceToken(Contract, kw_only=True):
+    """A token for reading the source's repository and nothing else, good for about an hour.
+
+    It is sealed to the pool's key as `lease/<deployment id>/<generation>/source`.
+    """
+
+    sealed_token: str
 
 
 class Event(Contract, tag_field="kind", kw_only=True):

@@ -28,6 +28,8 @@ from runner_actors.contract import (  # noqa: E402
     Grant,
     LeaseRenewal,
     LeaseState,
+    SourceToken,
+    SourceTokenWanted,
 )
 from runner_actors.loopback import direct_mounts  # noqa: E402
 from runner_actors.stop_ladder import boot_seconds  # noqa: E402
@@ -37,6 +39,8 @@ WATCH_SECONDS = 5.0
 WATCH_PAUSE_SECONDS = 1.0
 """Between renewals that a server answers at once."""
 ANSWER_SECONDS = 10.0
+SOURCE_TOKEN_SECONDS = 60.0
+"""The control plane asks somebody else for it."""
 RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX = 0.05, 2.0
 _TRANSIENT = {408, 425, 429}
 
@@ -49,6 +53,10 @@ class LeaseLost(Exception):
 
 class Unavailable(Exception):
     """The control plane could not be reached, or could not answer."""
+
+
+class NoSourceToken(Exception):
+    """There is no token for the source; the text says why."""
 
 
 class ControlPlaneClient:
@@ -81,9 +89,35 @@ class ControlPlaneClient:
             raise Unavailable(f"status {answer.status_code}")
         raise LeaseLost(f"status {answer.status_code}: {answer.text[:200]}")
 
+    async def source_token(
+        self, deployment_id: str, token: str, body: SourceTokenWanted
+    ) -> SourceToken:
+        """The token of the source. Raises LeaseLost, Unavailable, or NoSourceToken."""
+        try:
+            answer = await self._http.post(
+                f"/api/runner/deployments/{deployment_id}/source-token",
+                content=msgspec.json.encode(body),
+                headers={"authorization": f"token {token}", "content-type": "application/json"},
+                timeout=httpx.Timeout(SOURCE_TOKEN_SECONDS, connect=3.0),
+            )
+        except httpx.HTTPError as problem:
+            raise Unavailable(f"{type(problem).__name__}: {problem}") from None
+        if answer.is_success:
+            return msgspec.json.decode(answer.content, type=SourceToken)
+        if answer.status_code == 409:
+            raise LeaseLost("the lease has ended")
+        raise NoSourceToken(_message_of(answer))
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+
+def _message_of(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {answer.status_code}"
 
 
 class HeldLease:
@@ -117,6 +151,12 @@ class HeldLease:
         """Renew once, without waiting; gives the number acknowledged. Raises LeaseLost."""
         state = await self._insist("lease", lambda: self._renewal(0.0), ANSWER_SECONDS)
         return state.acknowledged
+
+    async def source_token(self) -> str:
+        """The source's token, sealed. Raises LeaseLost, Unavailable, NoSourceToken."""
+        wanted = SourceTokenWanted(generation=self._generation)
+        found = await self._client.source_token(self._deployment_id, self._token, wanted)
+        return found.sealed_token
 
     async def watch(self) -> None:
         """Renew for ever and hear of cancels as they happen. Ends by raising LeaseLost."""

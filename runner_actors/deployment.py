@@ -22,7 +22,13 @@ import msgspec
 from runner_actors.announcer import Steps
 from runner_actors.attempt import Attempt, Failure, Source, Tools
 from runner_actors.contract import CancelMode, Grant, SourceResolved, StepStarted
-from runner_actors.control_plane_client import ControlPlaneClient, HeldLease, LeaseLost
+from runner_actors.control_plane_client import (
+    ControlPlaneClient,
+    HeldLease,
+    LeaseLost,
+    NoSourceToken,
+    Unavailable,
+)
 from runner_actors.environment import machine_environment
 from runner_actors.event_guard import Orders, start_guard
 from runner_actors.job import FIRST_STEP, Circumstances, Outcome, conclude, perform
@@ -67,7 +73,8 @@ class Deployment:
     async def run(self) -> RunReport:
         """Carry the deployment out. Never raises for what its user can cause."""
         try:
-            unsealer = Unsealer.from_file(self._settings.pool_key_path, self._grant.stack_id)
+            stack_ids = (self._grant.stack_id, self._grant.template_stack_id)
+            unsealer = Unsealer.from_file(self._settings.pool_key_path, *stack_ids)
             token = runner_token(self._grant, unsealer)
             self._reporter = await self._open_spool(token)
         except CannotUnseal as problem:
@@ -119,13 +126,17 @@ class Deployment:
     async def _attempt(self, unsealer: Unsealer) -> Failure | None:
         """Run the pipeline; what goes wrong beside it becomes a failure, too."""
         try:
-            secrets = open_secrets(self._grant, unsealer)
+            secrets = open_secrets(self._grant, unsealer, await self._source_token())
             self._workspace.create()
             await self._begin(secrets)
             await self._workspace.renew()
             return await self._perform(secrets)
         except CannotUnseal as problem:
             return Failure("internal", f"A secret cannot be opened: {problem}")
+        except (NoSourceToken, Unavailable) as problem:
+            return Failure("source_error", f"There is no token for the source: {problem}")
+        except LeaseLost:
+            return Failure("lease_lost")
         except ShimGone as problem:
             return self._without_shim(str(problem))
         except OSError as problem:
@@ -137,6 +148,13 @@ class Deployment:
             identity = self._grant.deployment_id
             log.exception("deployment %s", identity)
             return Failure("internal", f"An error of the runner; its log has it under {identity}.")
+
+    async def _source_token(self) -> str:
+        """The token that the source is fetched with, sealed; empty where none is wanted."""
+        source = self._grant.source
+        if source is None or not source.token_wanted:
+            return ""
+        return await self._reporter.lease.source_token()
 
     async def _begin(self, secrets: Secrets) -> None:
         """Connect the shim with the lease, then give it its spool, secrets and deadline."""

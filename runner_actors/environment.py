@@ -68,6 +68,7 @@ def program_environment(
 def protected(grant: Grant, workspace: Workspace, commit: str) -> dict[str, str]:
     """The variables that neither settings nor pre-run commands override."""
     branch = grant.source.branch if grant.source else ""
+    told = grant.source.branch_name if grant.source else ""
     variables = {
         "PULUMI_BACKEND_URL": grant.api_url,
         "PULUMI_HOME": str(workspace.pulumi_home),
@@ -81,9 +82,9 @@ def protected(grant: Grant, workspace: Workspace, commit: str) -> dict[str, str]
         "PULUMI_CI_PROJECT": grant.project,
         "PULUMI_CI_STACK": grant.stack,
         "PULUMI_CI_OPERATION": grant.operation,
-        "PULUMI_CI_BRANCH_NAME": branch.removeprefix("refs/heads/"),
+        "PULUMI_CI_BRANCH_NAME": told or branch.removeprefix("refs/heads/"),
     }
-    if grant.trust == "pull_request":
+    if grant.trust != "branch":
         variables["PULUMI_CI_PULL_REQUEST_SHA"] = commit
         if number := _PULL_REQUEST_REF.match(branch):
             variables["PULUMI_PR_NUMBER"] = number[1]

@@ -1,8 +1,8 @@
 """One deployment as a pipeline of steps, and the one place that decides how it ended.
 
 The order: the source; pre-run commands, which may prepare what an installation needs, a private
-registry for instance; the dependencies; the operation; and after a destroy that was asked to, the
-removal of the stack. The first failure ends it.
+registry for instance; the dependencies; of a review stack, its configuration; the operation; and
+after a destroy that was asked to, the removal of the stack. The first failure ends it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol
 
 from runner_actors.attempt import Attempt, Failure, Tools
 from runner_actors.contract import Grant
+from runner_actors.steps import configure
 from runner_actors.steps.checkout import get_source
 from runner_actors.steps.install import install
 from runner_actors.steps.operate import REMOVE_STACK, operate, remove_stack, step_name
@@ -68,6 +69,8 @@ def plan(grant: Grant) -> list[Step]:
     steps += [Step(f"Pre-run command {number}", pre_run(number)) for number in numbers]
     if not grant.skip_install_dependencies:
         steps.append(Step("Download dependencies", install))
+    if grant.template_stack:
+        steps.append(Step(configure.STEP, configure.copy_configuration))
     steps.append(Step(step_name(grant.operation), operate))
     if grant.operation == "destroy" and grant.delete_after_destroy:
         steps.append(Step(REMOVE_STACK, remove_stack))

@@ -28,14 +28,14 @@ class CannotUnseal(Exception):
 
 
 class Unsealer:
-    """The pool's private key, for the values of one stack."""
+    """The pool's private key, for the values of one stack, and of the one it was made from."""
 
-    def __init__(self, private_key: bytes, stack_id: str) -> None:
+    def __init__(self, private_key: bytes, *stack_ids: str) -> None:
         self._key = x25519.X25519PrivateKey.from_private_bytes(private_key)
-        self._stack_id = stack_id
+        self._stack_ids = [stack_id for stack_id in stack_ids if stack_id]
 
     @classmethod
-    def from_file(cls, path: str, stack_id: str) -> Unsealer:
+    def from_file(cls, path: str, *stack_ids: str) -> Unsealer:
         """Read the pool's key; raises CannotUnseal when the file is not one."""
         try:
             private_key = Path(path).read_bytes()
@@ -43,7 +43,7 @@ class Unsealer:
             raise CannotUnseal(f"the pool's key cannot be read: {problem}") from None
         if len(private_key) != KEY_BYTES:
             raise CannotUnseal(f"the pool's key {path} must hold {KEY_BYTES} bytes")
-        return cls(private_key, stack_id)
+        return cls(private_key, *stack_ids)
 
     def open(self, sealed: str, name: str) -> bytes:
         """The plain value of a sealed one; raises CannotUnseal."""
@@ -56,11 +56,16 @@ class Unsealer:
         return opened
 
     def _decrypt(self, sealed: str, name: str) -> bytes | None:
-        context = seal_context(self._stack_id, name)
         try:
-            return SEAL_SUITE.decrypt(base64.b64decode(sealed, validate=True), self._key, context)
-        except (InvalidTag, ValueError, binascii.Error):
+            body = base64.b64decode(sealed, validate=True)
+        except (ValueError, binascii.Error):
             return None
+        for stack_id in self._stack_ids:
+            try:
+                return SEAL_SUITE.decrypt(body, self._key, seal_context(stack_id, name))
+            except (InvalidTag, ValueError):
+                continue
+        return None
 
     def text(self, value: Value, name: str) -> str:
         """A setting's value, whichever way it is given; raises CannotUnseal."""
@@ -93,12 +98,20 @@ def runner_token(grant: Grant, unsealer: Unsealer) -> str:
     return unsealer.open(grant.sealed_runner_token, _lease_name(grant, "runner")).decode()
 
 
-def open_secrets(grant: Grant, unsealer: Unsealer) -> Secrets:
-    """Open what a deployment needs to run. Raises CannotUnseal, naming the value."""
+def open_secrets(grant: Grant, unsealer: Unsealer, sealed_source_token: str = "") -> Secrets:
+    """Open what a deployment needs to run. Raises CannotUnseal, naming the value.
+
+    With the source's own token, the program finds it as GITHUB_TOKEN, unless its code is of a fork.
+    """
     cli_token = unsealer.open(grant.sealed_cli_token, _lease_name(grant, "cli")).decode()
     variables = grant.environment.items()
     environment = {name: unsealer.text(value, f"env/{name}") for name, value in variables}
     git = _git_secrets(grant.source.auth if grant.source else None, unsealer)
+    if sealed_source_token:
+        token = unsealer.open(sealed_source_token, _lease_name(grant, "source")).decode()
+        git["access_token"] = token
+        if grant.trust != "fork":
+            environment.setdefault("GITHUB_TOKEN", token)
     secret = [environment[name] for name, value in variables if value.sealed is not None]
     # A user name is often a common word, and no secret.
     secret += [value for name, value in git.items() if name != "user_name"]

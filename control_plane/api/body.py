@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 ANONYMOUS_BYTES_MAX = 1024 * 1024
 """How large a body without credentials may be: it is read before anybody is turned away."""
+WEBHOOK_PATH = "/webhooks/github"
+WEBHOOK_BYTES_MAX = 25 * 1024 * 1024
+"""GitHub sends no credentials but a signature, which is looked at when the body is there."""
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -104,6 +107,8 @@ class BodyMiddleware:
     def _limit(self, scope: HTTPScope) -> int:
         if _header(scope, b"authorization"):
             return self.limit_bytes
+        if scope["path"] == WEBHOOK_PATH and _header(scope, b"x-hub-signature-256"):
+            return min(self.limit_bytes, WEBHOOK_BYTES_MAX)
         return min(self.limit_bytes, ANONYMOUS_BYTES_MAX)
 
     def _inflate(self, inflate: Any, chunk: bytes, room: int) -> bytes:

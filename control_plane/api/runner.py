@@ -13,6 +13,7 @@ from litestar import Controller, Request, Response, get, post
 from control_plane.api.body import decode
 from control_plane.domain.principal import Pool
 from control_plane.services import grants, leases, pools, recording
+from control_plane.services.github import grant_facts
 from control_plane.services.world import World
 from runner_actors.contract import (
     Events,
@@ -21,6 +22,7 @@ from runner_actors.contract import (
     Poll,
     Registration,
     Release,
+    SourceTokenWanted,
 )
 
 AnyRequest = Request[Any, Any, Any]
@@ -79,6 +81,16 @@ class RunnerController(Controller):
         """Record a batch of events."""
         batch = await decode(request, Events)
         return _json(await recording.record(world, deployment_id, runner_token, batch))
+
+    @post("/deployments/{deployment_id:str}/source-token", status_code=200)
+    async def source_token(
+        self, deployment_id: str, request: AnyRequest, world: World, runner_token: str
+    ) -> Response[bytes]:
+        """The token that the source is fetched with."""
+        wanted = await decode(request, SourceTokenWanted)
+        return _json(
+            await grant_facts.source_token(world, deployment_id, runner_token, wanted.generation)
+        )
 
 
 def _json(answer: msgspec.Struct) -> Response[bytes]:

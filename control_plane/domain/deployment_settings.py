@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from control_plane.domain import settings_reading
+from control_plane.domain.github import triggers
 from control_plane.domain.settings_schema import SETTINGS, Fields, Rule, Secret, Variables
 from control_plane.errors import BadRequest
 from runner_actors import contract
@@ -186,6 +187,43 @@ def _shown_source(source: Settings) -> dict[str, Any]:
     if template:
         shown["template"] = {"sourceUrl": template.get("sourceUrl", "")}
     return shown
+
+
+def repository_of(settings: Settings) -> str:
+    """The GitHub repository whose pushes concern the stack, as `owner/name`; empty without one."""
+    found = triggers.read(settings)
+    return found.repository if found else ""
+
+
+def with_repository_address(settings: Settings, base_url: str) -> Settings:
+    """The settings with the address of their GitHub repository, where they give no other."""
+    source = settings.get("sourceContext") or {}
+    git = source.get("git") or {}
+    repository = repository_of(settings)
+    if not repository or git.get("repoUrl"):
+        return settings
+    address = f"{base_url.rstrip('/')}/{repository}.git"
+    return settings | {"sourceContext": source | {"git": git | {"repoUrl": address}}}
+
+
+def without_secrets(settings: Settings) -> Settings:
+    """The settings without anything secret: for code that nobody here answers for."""
+    names = {name for name, _ in _secrets(settings)}
+    operation = settings.get("operationContext") or {}
+    variables = operation.get("environmentVariables") or {}
+    plain = {name: value for name, value in variables.items() if isinstance(value, str)}
+    if variables:
+        operation = operation | {"environmentVariables": plain}
+        settings = settings | {"operationContext": operation}
+    source = settings.get("sourceContext") or {}
+    bare = {
+        kind: {key: value for key, value in each.items() if not key.endswith("Auth")}
+        for kind, each in source.items()
+        if isinstance(each, dict)
+    }
+    if any(not name.startswith("env/") for name in names) and source:
+        settings = settings | {"sourceContext": source | bare}
+    return settings
 
 
 def without_empty(patch: Settings, rule: Rule | None = SETTINGS) -> Settings:

@@ -31,6 +31,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Organizations whose other stacks a deployment may read, for its stack references."""
     deployment_id: str | None = None
     stack_id: str | None = None
+    is_fork: bool = False
+    """Whether the deployment runs code of a fork: it previews, and reads nothing secret."""
     generation: int = 0
     """Of the deployment's lease: a token of an older one is dead."""
     token_name: str = ""

@@ -26,8 +26,12 @@ async def cancel(
     name: StackName,
     deployment_id: str,
     mode: CancelMode = "graceful",
+    *,
+    reason: Reason = Reason.CANCELLED,
 ) -> None:
     """Cancel a deployment of the stack; one that has ended stays as it is. Raises NotFound.
+
+    `reason` is why it ended, if it had not begun.
 
     Asked again with `now`, a graceful cancel becomes an immediate one; never the other way.
     """
@@ -37,7 +41,7 @@ async def cancel(
         if row is None or row.stack_id != stack.id:
             raise NotFound(what=f"Deployment '{deployment_id}'")
         if row.status == Status.NOT_STARTED:
-            await _skip(world, tx, row, principal.user.login)
+            await _skip(world, tx, row, principal.user.login, reason)
         elif row.status in LIVE:
             await _request(world, tx, row, principal.user.login, mode)
 
@@ -49,10 +53,8 @@ async def request(world: World, tx: Transaction, deployment_id: str, login: str)
         await _request(world, tx, row, login, "graceful")
 
 
-async def _skip(world: World, tx: Transaction, row: Row[Any], login: str) -> None:
-    await endings.skip(
-        world, tx, row.organization_id, [row.id], Reason.CANCELLED, cancelled_by=login
-    )
+async def _skip(world: World, tx: Transaction, row: Row[Any], login: str, reason: Reason) -> None:
+    await endings.skip(world, tx, row.organization_id, [row.id], reason, cancelled_by=login)
     ready = await queue.refresh(
         tx, stack_ids=[row.stack_id], organization_ids=[row.organization_id]
     )

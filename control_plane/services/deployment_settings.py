@@ -115,7 +115,8 @@ async def _write(
         if len(body) > SETTINGS_BYTES_MAX:
             raise TooLarge(limit_bytes=SETTINGS_BYTES_MAX)
         version = 1 if row is None else row.version + 1
-        await store.save(tx, stack.id, body.decode(), version, world.now())
+        repository = deployment_settings.repository_of(settings)
+        await store.save(tx, stack.id, body.decode(), version, world.now(), repository)
     return settings | {"source": source}, version
 
 

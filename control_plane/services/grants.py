@@ -17,9 +17,9 @@ from control_plane.domain import deployment, tokens
 from control_plane.domain.deployment import Status
 from control_plane.domain.grant_settings import work_of
 from control_plane.domain.principal import Pool
-from control_plane.domain.trigger import Trigger
 from control_plane.errors import Conflict
 from control_plane.services import leadership
+from control_plane.services.github.grant_facts import grant_facts
 from control_plane.services.hints import pool_topic, stack_changed
 from control_plane.services.verb import verb
 from control_plane.services.world import World
@@ -119,7 +119,7 @@ async def take(world: World, pool: Pool) -> Taken:
         if row is None:
             return Taken()
         metrics.QUEUE_SECONDS.observe((world.now() - row.created_at) / 1000)
-        return Taken(_grant_of(world, pool, row, runner_token, cli_token), more)
+        return Taken(await _grant_of(world, pool, row, runner_token, cli_token), more)
     return Taken()
 
 
@@ -190,11 +190,19 @@ def attempt_prefix(organization_id: str, stack_id: str, deployment_id: str, gene
     return f"{log_prefix(organization_id, stack_id, deployment_id)}/{generation}"
 
 
-def _grant_of(world: World, pool: Pool, row: Row[Any], runner_token: str, cli_token: str) -> Grant:
+async def _grant_of(
+    world: World, pool: Pool, row: Row[Any], runner_token: str, cli_token: str
+) -> Grant:
     config = world.config.deployments
     generation = row.generation + 1
     stack_path = f"{row.organization}/{row.project}/{row.stack}"
     work = work_of(msgspec.json.decode(row.settings))
+    facts = await grant_facts(world, row, work.source)
+    source = work.source
+    if source is not None:
+        source = msgspec.structs.replace(
+            source, token_wanted=facts.token_wanted, branch_name=facts.branch_name
+        )
     return Grant(
         deployment_id=row.id,
         generation=generation,
@@ -212,13 +220,15 @@ def _grant_of(world: World, pool: Pool, row: Row[Any], runner_token: str, cli_to
         sealed_cli_token=_sealed(pool, row, generation, "cli", cli_token),
         api_url=world.config.public_url,
         console_url=f"{world.config.public_url}/{stack_path}/deployments/{row.version}",
-        source=work.source,
+        source=source,
         environment=work.environment,
         pre_run_commands=work.pre_run_commands,
         skip_install_dependencies=work.skip_install_dependencies,
         shell=work.shell,
         delete_after_destroy=work.delete_after_destroy,
-        trust="pull_request" if row.trigger == Trigger.PULL_REQUEST else "branch",
+        trust=facts.trust,
+        template_stack_id=facts.template_stack_id,
+        template_stack=facts.template_stack,
         trigger=row.trigger,
         requested_by=row.requester,
         commit_message=row.source_message,

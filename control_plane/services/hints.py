@@ -5,6 +5,8 @@
 `deployment:<id>`  something of a deployment was recorded: who follows its log
 `stack:<id>`       a deployment of the stack has another status
 `org:<id>`         the same, for the organization
+`github-deliveries`  something came from GitHub: who looks into it
+`github-reports`   a deployment of GitHub's has another status: who tells GitHub
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from functools import partial
 from control_plane.services.world import World
 from control_plane.store.queue import Ready
 from control_plane.store.transaction import Transaction
+
+GITHUB_DELIVERIES = "github-deliveries"
+GITHUB_REPORTS = "github-reports"
 
 
 def pool_topic(pool_id: str) -> str:
@@ -55,3 +60,4 @@ def stack_changed(
     deployment_recorded(world, tx, deployment_id)
     tx.after_commit(partial(world.broker.wake, f"stack:{stack_id}"))
     tx.after_commit(partial(world.broker.wake, f"org:{organization_id}"))
+    tx.after_commit(partial(world.broker.wake, GITHUB_REPORTS))

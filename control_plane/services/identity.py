@@ -75,7 +75,10 @@ async def _deployment_principal(tx: Transaction, digest: bytes, now: int) -> Pri
     return Principal(
         user=_user(user) if user is not None else User(id="", login="slipway", name="Slipway"),
         organizations=frozenset({stack.organization}),
-        reads=await _read_by_deployment(tx, user, stack.organization),
+        reads=(
+            frozenset() if row.is_fork else await _read_by_deployment(tx, user, stack.organization)
+        ),
+        is_fork=bool(row.is_fork),
         deployment_id=row.id,
         stack_id=row.stack_id,
         generation=row.generation,

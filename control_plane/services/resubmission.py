@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from sqlalchemy import Row
 
 from control_plane.domain.deployment import Operation
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
-from control_plane.domain.trigger import Submission, Trigger
+from control_plane.domain.trigger import Origin, Submission, Trigger
 from control_plane.errors import NotFound
 from control_plane.services import access, submission
 from control_plane.services.submission import Submitted
 from control_plane.services.world import World
 from control_plane.store import deployments
+from control_plane.store.github import pulls
 
 Settings = dict[str, Any]
 
@@ -34,6 +36,7 @@ async def again(
     async with world.database.snapshot() as tx:
         stack = await access.stack(tx, principal, name)
         row = await deployments.find(tx, stack.id, deployment_id)
+        came_from = await pulls.source_of(tx, deployment_id)
     if row is None:
         raise NotFound(what=f"Deployment '{deployment_id}'")
     settings: Settings = msgspec.json.decode(row.settings)
@@ -42,8 +45,14 @@ async def again(
         request=_at_commit(settings, row.source_commit),
         inherit_settings=False,
         trigger=trigger,
+        origin=None if came_from is None else origin_of(came_from),
     )
     return await submission.submit(world, principal, name, wanted, once=once)
+
+
+def origin_of(row: Row[Any]) -> Origin:
+    """Where a deployment's code is from: running it again changes nothing of that."""
+    return Origin(**{name: getattr(row, name) for name in Origin.__struct_fields__})
 
 
 def _at_commit(settings: Settings, commit: str | None) -> Settings:

@@ -25,6 +25,8 @@ from control_plane.services.world import World
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+WITHHELD = b'"withheld from the code of a fork"'
+"""In the place of a secret: valid as a text of the configuration, and as JSON in the state."""
 FORMAT = b"\x01"
 """Leads every ciphertext, so that a later way of encrypting can be told from this one."""
 
@@ -92,9 +94,14 @@ async def encrypt(
 async def decrypt(
     world: World, principal: Principal, name: StackName, ciphertexts: Sequence[str]
 ) -> dict[str, bytes]:
-    """Decrypt base64 ciphertexts; the answer names each plaintext by the text that was asked."""
+    """Decrypt base64 ciphertexts; the answer names each plaintext by the text that was asked.
+
+    To a fork's code each is the same placeholder: it previews, and learns nothing.
+    """
     async with world.database.snapshot() as tx:
         stack = await access.readable_stack(tx, principal, name)
+    if principal.is_fork:
+        return dict.fromkeys(ciphertexts, WITHHELD)
     cipher = cipher_of(world, stack)
     return {text: cipher.decrypt(decode(text)) for text in ciphertexts}
 

@@ -22,6 +22,7 @@ from control_plane.services.hints import stack_changed, wake_pools
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store import deployments, pools, queue
+from control_plane.store.github import pulls
 from control_plane.store.transaction import Transaction
 
 PREPARE_ATTEMPTS_MAX = 5
@@ -115,7 +116,7 @@ async def _prepare(world: World, entry: _Entry) -> _Prepared:
         target = (await _find_targets(tx, [entry])).get(entry.name)
     if target is None or not _may_reach(entry.principal, target.stack_id):
         raise NotFound(what=f"Stack '{entry.name}'")
-    settings = deployment_settings.merge(_base(entry, target), entry.submission.request)
+    settings = _merged(world, entry, target)
     pool = admission.resolve_pool(settings, target.facts)
     assert pool.public_key is not None  # noqa: S101 - resolve_pool refuses a pool without one
     return _Prepared(
@@ -134,6 +135,7 @@ async def _commit(world: World, entries: Sequence[_Entry]) -> Sequence[Submitted
         known = await _known(tx, entries)
         answers: list[Submitted | Problem] = []
         rows: list[dict[str, Any]] = []
+        origins: list[dict[str, Any]] = []
         for entry in entries:
             if entry.id in known and entry.name in targets:
                 answers.append(known[entry.id])
@@ -145,8 +147,11 @@ async def _commit(world: World, entries: Sequence[_Entry]) -> Sequence[Submitted
                 rows.append(row)
                 known[entry.id] = Submitted(id=row["id"], version=row["version"])
                 answers.append(known[entry.id])
+                origins += _origin_of(entry, now)
         if rows:
             await _queue(world, tx, rows)
+        if origins:
+            await pulls.add_sources(tx, origins)
     metrics.GROUP_COMMIT_MEMBERS.observe(len(entries))
     return answers
 
@@ -219,7 +224,7 @@ def _decide(
     if target is None or not _may_reach(entry.principal, target.stack_id):
         return NotFound(what=f"Stack '{entry.name}'")
     try:
-        settings = _settings(entry, target)
+        settings = _settings(world, entry, target)
     except Problem as problem:
         return problem
     organization_id = target.facts.organization_id
@@ -234,13 +239,29 @@ def _decide(
     return _row(entry, target, verdict, settings, now)
 
 
-def _settings(entry: _Entry, target: _Target) -> Settings:
+def _origin_of(entry: _Entry, now: int) -> list[dict[str, Any]]:
+    """In the same transaction: what is granted must not take a fork's code for our own."""
+    origin = entry.submission.origin
+    if origin is None:
+        return []
+    return [msgspec.structs.asdict(origin) | {"deployment_id": entry.id, "next_report_at": now}]
+
+
+def _settings(world: World, entry: _Entry, target: _Target) -> Settings:
     prepared = entry.prepared
     if prepared is None:
-        return deployment_settings.merge(_base(entry, target), entry.submission.request)
+        return _merged(world, entry, target)
     if (prepared.stack_id, prepared.stored) != (target.stack_id, target.stored):
         raise _Stale()
     return prepared.settings
+
+
+def _merged(world: World, entry: _Entry, target: _Target) -> Settings:
+    settings = deployment_settings.merge(_base(entry, target), entry.submission.request)
+    origin = entry.submission.origin
+    if origin is not None and origin.is_fork:
+        settings = deployment_settings.without_secrets(settings)
+    return deployment_settings.with_repository_address(settings, world.config.github.base_url)
 
 
 def _base(entry: _Entry, target: _Target) -> Settings | None:
@@ -262,8 +283,12 @@ def _limits(world: World) -> Limits:
 def _row(
     entry: _Entry, target: _Target, verdict: Admit, settings: Settings, now: int
 ) -> dict[str, Any]:
+    origin = entry.submission.origin
     return {
         "id": entry.id,
+        "source_commit": origin.sha if origin else "",
+        "source_message": origin.title if origin else "",
+        "source_author": origin.author if origin else "",
         "organization_id": target.facts.organization_id,
         "stack_id": target.stack_id,
         "pool_id": verdict.pool.id,

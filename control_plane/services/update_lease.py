@@ -11,7 +11,7 @@ from control_plane.domain import tokens
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
 from control_plane.domain.update import Status
-from control_plane.errors import NotFound, NotLoggedIn, UpdateLeaseEnded
+from control_plane.errors import Forbidden, NotFound, NotLoggedIn, UpdateLeaseEnded
 from control_plane.store import updates
 from control_plane.store.transaction import Transaction
 
@@ -54,11 +54,16 @@ def stands(row: Row[Any], now: int) -> bool:
     )
 
 
-async def require_live(tx: Transaction, principal: Principal, now: int) -> None:
+async def require_live(
+    tx: Transaction, principal: Principal, now: int, *, preview: bool = False
+) -> None:
     """Raise NotLoggedIn when a deployment's token has died since it was looked at (I3).
 
-    To be called first in a writing transaction: it then holds the lease until the commit.
+    To be called first in a writing transaction: it then holds the lease until the commit. Raises
+    Forbidden for a fork's code, unless what is written is of a preview.
     """
+    if principal.is_fork and not preview:
+        raise Forbidden(detail="A deployment of a fork's code may preview its stack, no more.")
     if principal.deployment_id is not None and not await updates.deployment_lives(
         tx, principal.deployment_id, principal.generation, now
     ):

@@ -70,7 +70,7 @@ async def create(world: World, principal: Principal, name: StackName, new: NewUp
     """Record an update that has not started; returns its id."""
     update_id = str(uuid.uuid4())
     async with world.database.transaction() as tx:
-        await update_lease.require_live(tx, principal, world.now())
+        await update_lease.require_live(tx, principal, world.now(), preview=new.dry_run)
         stack = await access.stack(tx, principal, name)
         await updates.add(
             tx,
@@ -115,11 +115,12 @@ async def start(
         "lease_expires_at": now + _lease_ms(world),
     }
     async with world.database.transaction() as tx:
-        await update_lease.require_live(tx, principal, now)
+        await update_lease.require_live(tx, principal, now, preview=True)
         stack = await access.stack(tx, principal, name, lock=True)
         row = await _find(tx, stack, update_id)
         if row.status != Status.NOT_STARTED:
             raise Conflict(detail=f"Update '{update_id}' has been started before.")
+        await update_lease.require_live(tx, principal, now, preview=row.dry_run)
         journaled = updates.JOURNALED if journal_version >= updates.JOURNALED else 0
         if not row.dry_run:
             lease |= await _take_lock(tx, stack, row, new_tags, now)

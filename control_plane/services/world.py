@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from control_plane.config import Config
+from control_plane.services.github.ports import ChangedFiles, GitHub
 from control_plane.services.group_commit import GroupCommit
 from control_plane.services.ports import Broker, Cipher, Clock, LogReader, ObjectStore
 from control_plane.services.token_cache import TokenCache
@@ -28,7 +29,11 @@ class World:
     logs: LogReader
     broker: Broker
     cipher: Cipher
+    github: GitHub
+    changed_files: ChangedFiles
     now: Clock = unix_milliseconds
     token_cache: TokenCache = field(default_factory=TokenCache)
     submissions: GroupCommit[Any, Any] = field(default_factory=GroupCommit)
     """Where submitters meet, to share a commit."""
+    deliveries: GroupCommit[Any, Any] = field(default_factory=GroupCommit)
+    """Where webhook deliveries meet, likewise."""

@@ -17,9 +17,19 @@ async def find(tx: Transaction, stack_id: str) -> Row[Any] | None:
     )
 
 
-async def save(tx: Transaction, stack_id: str, body: str, version: int, now: int) -> None:
-    """Keep settings; the caller has locked the stack and counted the version up."""
-    values = {"version": version, "body": body, "modified_at": now}
+async def save(
+    tx: Transaction, stack_id: str, body: str, version: int, now: int, repository: str = ""
+) -> None:
+    """Keep settings; the caller has locked the stack and counted the version up.
+
+    `repository` is the GitHub repository in them, by which its pushes find the stack.
+    """
+    values = {
+        "version": version,
+        "body": body,
+        "modified_at": now,
+        "repository": repository.lower(),
+    }
     await tx.execute(
         tx.insert(deployment_settings)
         .values(stack_id=stack_id, **values)

@@ -242,6 +242,16 @@ async def queued_older(
     return [row.id for row in rows]
 
 
+async def last_of_stack(tx: Transaction, stack_id: str) -> Row[Any] | None:
+    """The stack's newest deployment."""
+    return await tx.first(
+        select(deployments)
+        .where(deployments.c.stack_id == stack_id)
+        .order_by(deployments.c.version.desc())
+        .limit(1)
+    )
+
+
 async def unfinished(tx: Transaction, stack_id: str) -> Row[Any] | None:
     """One of the stack's deployments (id, version) that waits or is under way."""
     return await tx.first(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, delete, func, select, update
 
+from control_plane.store.github.tables import sources
 from control_plane.store.tables import access_tokens, deployments, pools, users
 from control_plane.store.transaction import Transaction
 
@@ -113,7 +114,11 @@ async def by_deployment_token(tx: Transaction, digest: bytes) -> Row[Any] | None
             deployments.c.generation,
             deployments.c.requested_by,
             deployments.c.lease_expires_at,
-        ).where(deployments.c.cli_digest == digest)
+            func.coalesce(sources.c.is_fork, False).label("is_fork"),
+        )
+        .select_from(deployments)
+        .outerjoin(sources, sources.c.deployment_id == deployments.c.id)
+        .where(deployments.c.cli_digest == digest)
     )
 
 

@@ -153,7 +153,7 @@ class _Checkout:
             await self._git("init", "--quiet", "--template=", ".")
         for name in _STALE_LOCKS:
             (git / name).unlink(missing_ok=True)
-        if self._attempt.grant.trust == "pull_request":
+        if self._attempt.grant.trust != "branch":
             # Submodules have configurations of their own, which another author may have changed.
             shutil.rmtree(git / "modules", ignore_errors=True)
         url = self._remote.url.replace("\\", "\\\\").replace('"', '\\"')
@@ -188,7 +188,9 @@ class _Checkout:
 
     async def _fetch_everything(self) -> str:
         """For servers that give out branches only, and for shortened ids: look through it all."""
-        ended = await self._try_git(*_fetch_arguments("2147483647", *_EVERYTHING))
+        # The head of a pull request, for one, is on no branch.
+        others = (self._ref,) if self._ref.startswith("refs/pull/") else ()
+        ended = await self._try_git(*_fetch_arguments("2147483647", *_EVERYTHING, *others))
         if not ended.succeeded:
             raise self._fetch_problem(ended)
         wanted = f"{self._commit}^{{commit}}"

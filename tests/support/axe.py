@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import fcntl
-import hashlib
-import os
-import subprocess
-import tarfile
 from pathlib import Path
 
 from playwright.sync_api import Page
+
+from tests.support import npm_package
 
 VERSION = "4.14.1"
 SHA512 = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
@@ -33,22 +29,5 @@ def grave_problems(page: Page) -> list[str]:
 
 
 def _script() -> Path:
-    """axe-core from npm, fetched once into the user's cache and checked by its digest."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    place = cache / "slipway" / f"axe-core-{VERSION}"
-    place.mkdir(parents=True, exist_ok=True)
-    script = place / "axe.min.js"
-    with (place / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if not script.exists():
-            command = ["npm", "pack", "--silent", f"axe-core@{VERSION}"]
-            subprocess.run(command, cwd=place, check=True, capture_output=True)
-            archive = place / f"axe-core-{VERSION}.tgz"
-            digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-            assert digest == SHA512, f"axe-core {VERSION} is not what it was: {digest}"
-            with tarfile.open(archive) as tar:
-                member = tar.extractfile("package/axe.min.js")
-                assert member is not None
-                (place / "partial").write_bytes(member.read())
-            (place / "partial").rename(script)
-    return script
+    """axe-core from npm."""
+    return npm_package.file("axe-core", VERSION, SHA512, "axe.min.js")

@@ -40,39 +40,7 @@ def http_server(root: Path, user: str = "", password: str = "") -> Iterator[str]
                 self.send_header("WWW-Authenticate", 'Basic realm="git"')
                 self.end_headers()
                 return
-            path, _, query = self.path.partition("?")
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            environment = {
-                "PATH": os.environ["PATH"],
-                "GIT_PROJECT_ROOT": str(root),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "PATH_INFO": path,
-                "QUERY_STRING": query,
-                "REQUEST_METHOD": self.command,
-                "CONTENT_TYPE": self.headers.get("Content-Type") or "",
-                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding") or "",
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol") or "",
-                "HOME": str(root),
-                "GIT_CONFIG_COUNT": "1",
-                "GIT_CONFIG_KEY_0": "safe.directory",
-                "GIT_CONFIG_VALUE_0": "*",
-            }
-            done = subprocess.run(
-                ["git", "http-backend"],
-                input=body,
-                capture_output=True,
-                env=environment,
-                check=False,
-            )
-            head, _, content = done.stdout.partition(b"\r\n\r\n")
-            fields = [line.split(": ", 1) for line in head.decode().splitlines()]
-            status = next((value for name, value in fields if name == "Status"), "200 OK")
-            self.send_response(int(status.split()[0]))
-            for name, value in fields:
-                if name != "Status":
-                    self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
+            backend(self, root)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -86,6 +54,43 @@ def http_server(root: Path, user: str = "", password: str = "") -> Iterator[str]
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def backend(handler: BaseHTTPRequestHandler, root: Path, path: str = "") -> None:
+    """Answer a request by `git http-backend`; `path` is another one than the request's."""
+    asked, _, query = handler.path.partition("?")
+    body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+    environment = {
+        "PATH": os.environ["PATH"],
+        "GIT_PROJECT_ROOT": str(root),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "PATH_INFO": path or asked,
+        "QUERY_STRING": query,
+        "REQUEST_METHOD": handler.command,
+        "CONTENT_TYPE": handler.headers.get("Content-Type") or "",
+        "HTTP_CONTENT_ENCODING": handler.headers.get("Content-Encoding") or "",
+        "GIT_PROTOCOL": handler.headers.get("Git-Protocol") or "",
+        "HOME": str(root),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+    }
+    done = subprocess.run(
+        ["git", "http-backend"],
+        input=body,
+        capture_output=True,
+        env=environment,
+        check=False,
+    )
+    head, _, content = done.stdout.partition(b"\r\n\r\n")
+    fields = [line.split(": ", 1) for line in head.decode().splitlines()]
+    status = next((value for name, value in fields if name == "Status"), "200 OK")
+    handler.send_response(int(status.split()[0]))
+    for name, value in fields:
+        if name != "Status":
+            handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(content)
 
 
 class SshServer:

@@ -9,7 +9,9 @@ from typing import Any
 from sqlalchemy import create_engine
 
 from control_plane.adapters.broker import LocalBroker
+from control_plane.adapters.changed_files import open_changed_files
 from control_plane.adapters.cipher import FileCipher
+from control_plane.adapters.github import open_github
 from control_plane.adapters.log_reader import open_log_reader
 from control_plane.adapters.object_store import DirectoryStore
 from control_plane.config import Config, load
@@ -63,6 +65,8 @@ def make_world(
         logs=open_log_reader(settings.log_store),
         broker=LocalBroker(),
         cipher=FileCipher.open(settings.data_dir / "master.key"),
+        github=open_github(settings),
+        changed_files=open_changed_files(settings),
         now=now or unix_milliseconds,
     )
 

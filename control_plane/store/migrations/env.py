@@ -5,6 +5,8 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine, event
 
+# Imported for its tables.
+from control_plane.store.github import tables as _github  # noqa: F401
 from control_plane.store.tables import metadata
 
 

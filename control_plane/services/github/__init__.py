@@ -1,0 +1,1 @@
+"""GitHub: installations, webhooks, pull requests, and what they make happen."""

@@ -1,0 +1,1 @@
+"""Queries about what is known of GitHub: the App, installations, deliveries, pull requests."""
