@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
-from control_plane.config import Config, ConfigError, load
+from control_plane import cli_github
+from control_plane.cli_world import (
+    ConfigFile,
+    DataDir,
+    configured,
+    fail,
+    first_user,
+    saved_user,
+    with_world,
+)
 
 app = typer.Typer(
     help="Slipway: a self-hosted, open Pulumi Deployments.",
@@ -27,36 +34,14 @@ app.add_typer(toolchain_app, name="toolchain")
 app.add_typer(token_app, name="token")
 app.add_typer(user_app, name="user")
 app.add_typer(organization_app, name="org")
+app.add_typer(cli_github.app, name="github")
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="A TOML file of settings.", dir_okay=False)
-]
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where everything is kept. Default: .slipway")
-]
 Port = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Default: 8080")]
 
 
 def main() -> None:
     """Entry point."""
     app()
-
-
-def _config(file: Path | None, data_dir: Path | None, port: int | None = None) -> Config:
-    overrides: dict[str, dict[str, Any]] = {}
-    if data_dir is not None:
-        overrides["store"] = {"data_dir": str(data_dir)}
-    if port is not None:
-        overrides["server"] = {"port": port}
-    try:
-        return load(file, overrides=overrides)
-    except ConfigError as problem:
-        _fail(str(problem), 2)
-
-
-def _fail(message: str, status: int = 1) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(status)
 
 
 @app.command()
@@ -81,7 +66,7 @@ def up(
     """
     from control_plane.up import up as bring_up  # the imports take longer than --help should
 
-    raise typer.Exit(bring_up(_config(config, data_dir, port), demo=demo, once=once))
+    raise typer.Exit(bring_up(configured(config, data_dir, port), demo=demo, once=once))
 
 
 @app.command()
@@ -101,7 +86,7 @@ def serve(
     """
     from control_plane.serve import serve as run
 
-    run(_config(config, data_dir, port), listener)
+    run(configured(config, data_dir, port), listener)
 
 
 @app.command()
@@ -119,7 +104,7 @@ def migrate(config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Bring the database to the current tables (`up` and `serve` do it by themselves)."""
     from control_plane.store.migrate import migrate as run
 
-    settings = _config(config, data_dir)
+    settings = configured(config, data_dir)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     run(settings.database_url)
     typer.echo("The database is up to date.")
@@ -135,10 +120,10 @@ def toolchain_path(config: ConfigFile = None) -> None:
     """
     from control_plane import toolchain
 
-    cache_dir = _config(config, None).toolchain.cache_dir
+    cache_dir = configured(config, None).toolchain.cache_dir
     found = _of_toolchain(lambda: toolchain.find(cache_dir))
     if found is None:
-        _fail("There is no Pulumi toolchain yet. Get it with: slipway toolchain install")
+        fail("There is no Pulumi toolchain yet. Get it with: slipway toolchain install")
     typer.echo(str(found.bin_dir))
 
 
@@ -147,7 +132,7 @@ def toolchain_install(config: ConfigFile = None) -> None:
     """Get the Pulumi CLI: from PATH, else the official installer, else built with Go."""
     from control_plane import toolchain
 
-    cache_dir = _config(config, None).toolchain.cache_dir
+    cache_dir = configured(config, None).toolchain.cache_dir
     found = _of_toolchain(lambda: toolchain.ensure(_say, cache_dir))
     typer.echo(str(found.bin_dir))
 
@@ -162,7 +147,7 @@ def _of_toolchain(work: Callable[[], Any]) -> Any:
     try:
         return work()
     except ToolchainError as problem:
-        _fail(str(problem))
+        fail(str(problem))
 
 
 @token_app.command("create")
@@ -180,9 +165,9 @@ def token_create(
     """
     from control_plane.services import identity
 
-    settings = _config(config, data_dir)
-    login = user or _first_user(settings)
-    made = _with_world(settings, lambda world: identity.create_token(world, login, name))
+    settings = configured(config, data_dir)
+    login = user or first_user(settings)
+    made = with_world(settings, lambda world: identity.create_token(world, login, name))
     typer.echo(made.value)
 
 
@@ -200,9 +185,9 @@ def login_link(
     """
     from control_plane.services import sessions
 
-    settings = _config(config, data_dir)
-    login = user or _saved_user(settings)
-    value = _with_world(settings, lambda world: sessions.make_link(world, login))
+    settings = configured(config, data_dir)
+    login = user or saved_user(settings)
+    value = with_world(settings, lambda world: sessions.make_link(world, login))
     typer.echo(f"{settings.public_url}/sign-in/{value}")
 
 
@@ -216,7 +201,7 @@ def user_create(login: str, config: ConfigFile = None, data_dir: DataDir = None)
     """
     from control_plane.services import identity
 
-    _with_world(_config(config, data_dir), lambda world: identity.create_user(world, login))
+    with_world(configured(config, data_dir), lambda world: identity.create_user(world, login))
     typer.echo(f"User '{login}' was created.")
 
 
@@ -235,8 +220,9 @@ def organization_create(
     """
     from control_plane.services import identity
 
-    _with_world(
-        _config(config, data_dir), lambda world: identity.create_organization(world, login, admin)
+    with_world(
+        configured(config, data_dir),
+        lambda world: identity.create_organization(world, login, admin),
     )
     typer.echo(f"Organization '{login}' was created.")
 
@@ -252,42 +238,8 @@ def organization_add_member(
     """Make a user a member of an organization, or change their role."""
     from control_plane.services import identity
 
-    _with_world(
-        _config(config, data_dir),
+    with_world(
+        configured(config, data_dir),
         lambda world: identity.add_member(world, organization, user, role),
     )
     typer.echo(f"'{user}' is {role} of '{organization}'.")
-
-
-def _first_user(config: Config) -> str:
-    return _saved_user(config) or _fail("Name the user: slipway token create --user LOGIN", 2)
-
-
-def _saved_user(config: Config) -> str:
-    """Whom `slipway up` has made; empty where it never ran."""
-    try:
-        return (config.data_dir / "access" / "user").read_text().strip()
-    except FileNotFoundError:
-        return ""
-
-
-def _with_world(config: Config, work: Callable[[Any], Awaitable[Any]]) -> Any:
-    from control_plane.app import open_world
-    from control_plane.errors import Problem
-    from control_plane.store.migrate import migrate as bring_up_to_date
-
-    if not config.data_dir.exists():
-        _fail(f"There is no Slipway data in {config.data_dir}; name it with --data-dir.", 2)
-    bring_up_to_date(config.database_url)
-
-    async def run() -> Any:
-        world = open_world(config)
-        try:
-            return await work(world)
-        finally:
-            await world.database.close()
-
-    try:
-        return asyncio.run(run())
-    except Problem as problem:
-        _fail(problem.message)

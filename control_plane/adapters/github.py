@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
-from urllib.parse import quote, urlencode
-
-import httpx
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from control_plane.adapters import github_reading as reading
-from control_plane.adapters.github_client import (
+from control_plane.adapters.github_client import Client
+from control_plane.adapters.github_credentials import (
     NOBODY,
-    Client,
     Credential,
     as_app,
     as_installation,
@@ -49,6 +47,9 @@ from control_plane.services.github.ports import (
     User,
     UserToken,
 )
+
+if TYPE_CHECKING:
+    import httpx
 
 PAGE = 100
 """The most that GitHub gives at once."""
@@ -111,7 +112,7 @@ class RestGitHub:
     async def installations(self, key: AppKey) -> tuple[Installation, ...]:
         """All installations of the App."""
         found = self._pages(as_app(key), "/app/installations", INSTALLATIONS_MAX)
-        return tuple([reading.installation(each) async for each in found])
+        return tuple([_item(reading.installation, each) async for each in found])
 
     async def installation(self, key: AppKey, installation_id: int) -> Installation:
         """One installation."""
@@ -144,10 +145,10 @@ class RestGitHub:
         if cursor:
             query["cursor"] = cursor
         answer = await self._get(as_app(key), "/app/hook/deliveries", "webhook", query)
-        following = answer.links.get("next", {}).get("url", "")
+        following = urlsplit(answer.links.get("next", {}).get("url", "")).query
         return Deliveries(
-            tuple(_read(reading.delivery, each) for each in _list(answer)),
-            httpx.URL(following).params.get("cursor", "") if following else "",
+            tuple(_item(reading.delivery, each) for each in _list(answer)),
+            parse_qs(following).get("cursor", [""])[0],
         )
 
     async def delivery(self, key: AppKey, delivery_id: int) -> DeliveredPayload:
@@ -167,7 +168,7 @@ class RestGitHub:
         who = as_installation(key, installation_id)
         path = "/installation/repositories"
         found = self._pages(who, path, REPOSITORIES_MAX, within="repositories")
-        return tuple([reading.repository(each) async for each in found])
+        return tuple([_item(reading.repository, each) async for each in found])
 
     async def repository_by_id(
         self, key: AppKey, installation_id: int, repository_id: int
@@ -247,19 +248,20 @@ class RestGitHub:
         """The open ones, newest first."""
         query = {"state": "open"} | ({"base": base} if base else {})
         found = self._pages(_who(place), _at(place, "pulls"), PULL_REQUESTS_MAX, query)
-        return tuple([reading.pull_request(each) async for each in found])
+        return tuple([_item(reading.pull_request, each) async for each in found])
 
     async def pull_request_files(self, place: Place, number: int) -> Files:
         """Files that a pull request changes."""
         path = _at(place, f"pulls/{number}/files")
         found = self._pages(_who(place), path, FILES_OF_PULL_REQUEST_MAX)
-        return reading.files([each async for each in found], FILES_OF_PULL_REQUEST_MAX)
+        entries = [each async for each in found]
+        return _item(lambda given: reading.files(given, FILES_OF_PULL_REQUEST_MAX), entries)
 
     async def find_comment(self, place: Place, number: int, marker: str) -> Comment | None:
         """The App's own comment with the marker: anybody could write one that looks like it."""
         path = _at(place, f"issues/{number}/comments")
         async for each in self._pages(_who(place), path, COMMENTS_MAX):
-            comment = reading.comment(each)
+            comment = _item(reading.comment, each)
             if comment.app_id == place.key.app_id and marker in comment.body:
                 return comment
         return None
@@ -349,7 +351,7 @@ class RestGitHub:
         given = _json(answer)
         if isinstance(given, dict) and "error" in given:
             raise GitHubRefused(400, str(given.get("error_description") or given["error"])[:500])
-        return _read(reading.user_token, given)
+        return _item(reading.user_token, given)
 
     async def user(self, token: str) -> User:
         """Whose token this is."""
@@ -359,7 +361,7 @@ class RestGitHub:
         """Installations of the App in accounts that the person has access to."""
         path = "/user/installations"
         found = self._pages(as_user(token), path, INSTALLATIONS_MAX, within="installations")
-        return tuple([reading.installation(each) async for each in found])
+        return tuple([_item(reading.installation, each) async for each in found])
 
     async def controls(self, token: str, account: Account) -> bool:
         """Whether the person owns the account."""
@@ -414,7 +416,7 @@ class RestGitHub:
             if refusal.github_status == 409:
                 return ()
             raise
-        found = [_read(lambda each: reading.ref(each, f"refs/{kind}/"), it) for it in _list(answer)]
+        found = [_item(lambda each: reading.ref(each, f"refs/{kind}/"), it) for it in _list(answer)]
         return tuple(sorted(found, key=lambda each: each.name)[:limit])
 
     async def _role(self, who: Credential, path: str) -> str | None:
@@ -451,10 +453,14 @@ def _json(answer: httpx.Response) -> Any:
         raise GitHubUnavailable("an answer that is no JSON") from None
 
 
-def _read(read: Callable[[Any], _T], given: Any) -> _T:
+def _read(read: Callable[[Any], _T], answer: httpx.Response) -> _T:
+    return _item(read, _json(answer))
+
+
+def _item(read: Callable[[Any], _T], given: Any) -> _T:
     """What an answer says. Something else than GitHub may have answered, such as a proxy."""
     try:
-        return read(_json(given) if isinstance(given, httpx.Response) else given)
+        return read(given)
     except (KeyError, TypeError, AttributeError, ValueError):
         raise GitHubUnavailable("an answer that makes no sense") from None
 

@@ -63,6 +63,16 @@ async def principal_of(tx: Transaction, user: Row[Any]) -> Principal:
     )
 
 
+@verb
+async def principal_by_login(world: World, login: str) -> Principal:
+    """What a person may reach, for somebody who has the server itself; raises NotFound."""
+    async with world.database.snapshot() as tx:
+        user = await identity.user_by_login(tx, login)
+        if user is None:
+            raise NotFound(what=f"User '{login}'")
+        return await principal_of(tx, user)
+
+
 async def _deployment_principal(tx: Transaction, digest: bytes, now: int) -> Principal:
     """Also past the lease's time the digest stands until a transaction ends it; so check both."""
     row = await identity.by_deployment_token(tx, digest)

@@ -168,9 +168,10 @@ async def _keep(world: World, made: App) -> bool:
 
 
 async def _claim(world: World, installation_id: int) -> bool:
+    # GitHub's own word of the installation may come later.
+    await installing.refresh(world, installation_id)
     async with world.database.transaction() as tx:
         owner = await organizations.find(tx, ORGANIZATION)
         assert owner is not None
         await installations.change(tx, installation_id, organization_id=owner.id)
-    await installing.refresh(world, installation_id)
     return True

@@ -37,6 +37,19 @@ def test_every_setting_is_a_variable() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "api_url"),
+    [
+        ({}, "https://api.github.com"),
+        ({"base_url": "https://github.com/"}, "https://api.github.com"),
+        ({"base_url": "https://git.example.com/"}, "https://git.example.com/api/v3"),
+        ({"base_url": "https://g", "api_url": "https://api.g/"}, "https://api.g"),
+    ],
+)
+def test_the_api_is_where_that_github_has_it(given: dict[str, str], api_url: str) -> None:
+    assert load(environment={}, overrides={"github": given}).github_api_url == api_url
+
+
+@pytest.mark.parametrize(
     ("environment", "words"),
     [
         ({"SLIPWAY_SERVER__PORT": "many"}, "port"),

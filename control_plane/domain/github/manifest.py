@@ -118,7 +118,7 @@ def manifest(public_url: str, name: str, *, several_accounts: bool = True) -> di
         "redirect_url": base + CREATED_PATH,
         "setup_url": base + INSTALLED_PATH,
         "setup_on_update": True,
-        "callback_urls": [base + SIGNED_IN_PATH],
+        "callback_urls": [base + SIGNED_IN_PATH, base + INSTALLED_PATH],
         "request_oauth_on_install": False,
         "default_permissions": {each.name: each.access for each in PERMISSIONS},
         "default_events": [each.name for each in EVENTS],

@@ -67,12 +67,20 @@ def _completed(wanted: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     for key, field in wanted.model_fields.items():
         name = field.alias or key
         if name in result:
-            inner = _model_in(field.annotation)
-            if inner is not None and isinstance(result[name], Mapping):
-                result[name] = _completed(inner, result[name])
+            result[name] = _inside(field.annotation, result[name])
         elif field.is_required():
             result[name] = _dull(field.annotation)
     return result
+
+
+def _inside(annotation: Any, value: Any) -> Any:
+    """The same for what is given of another model, or of a list of them."""
+    options = _options(annotation)
+    if isinstance(value, list):
+        lists = [each for each in options if get_origin(each) is list]
+        return [_inside(get_args(lists[0])[0], each) for each in value] if lists else value
+    inner = _model_in(annotation)
+    return _completed(inner, value) if inner is not None and isinstance(value, Mapping) else value
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:
