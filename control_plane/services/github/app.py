@@ -14,11 +14,14 @@ from sqlalchemy import Row
 
 from control_plane.domain.principal import Principal
 from control_plane.errors import Conflict, Forbidden, NotFound
+from control_plane.services.github import states
 from control_plane.services.github.ports import AppKey, CreatedApp
+from control_plane.services.github.states import State
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store.github import installations as store
 
+CREATE = "create"
 _PRIVATE_KEY = "github/app/private-key"
 _CLIENT_SECRET = "github/app/client-secret"  # noqa: S105 - a context, not a secret
 _WEBHOOK_SECRET = "github/app/webhook-secret"  # noqa: S105
@@ -55,9 +58,10 @@ async def show(world: World) -> AppFacts | None:
 
 
 @verb
-async def create(world: World, principal: Principal, code: str) -> AppFacts:
+async def create(world: World, principal: Principal, code: str, state: str) -> AppFacts:
     """Make the App of what GitHub hands over for a manifest's code. Raises Forbidden, Conflict."""
     require_site_admin(principal)
+    states.read(world, state, CREATE, principal.user.id)
     async with world.database.snapshot() as tx:
         if await store.find_app(tx) is not None:
             raise Conflict(detail="This server has its GitHub App already. Remove that one first.")
@@ -95,6 +99,11 @@ async def remove(world: World, principal: Principal) -> None:
     require_site_admin(principal)
     async with world.database.transaction() as tx:
         await store.remove_app(tx)
+
+
+def creation_state(world: World, principal: Principal) -> str:
+    """What comes back from GitHub with the code of a new App."""
+    return states.write(world, State(purpose=CREATE, user_id=principal.user.id))
 
 
 async def credentials(world: World) -> Credentials:
