@@ -296,7 +296,7 @@ def _serve(config: Config) -> dict[str, str]:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")
     }
-    for section in ("server", "store", "deployments", "updates", "janitor"):
+    for section in config.__struct_fields__:
         values = getattr(config, section)
         for key in values.__struct_fields__:
             environment[f"SLIPWAY_{section.upper()}__{key.upper()}"] = str(getattr(values, key))

@@ -197,8 +197,9 @@ class _Mirror:
             shutil.rmtree(self._path, ignore_errors=True)
             self._path.mkdir(parents=True, mode=0o700)
             await self._run("init", "--quiet", "--bare", "--template=", ".")
-        for lock in self._path.glob("*.lock"):
-            lock.unlink(missing_ok=True)
+        # What a git that was stopped in the middle left.
+        for left in (*self._path.glob("*.lock"), *packs.glob("tmp_*")):
+            left.unlink(missing_ok=True)
         url = self._git.url.replace("\\", "\\\\").replace('"', '\\"')
         (self._path / "config").write_text(_CONFIG.format(url=url))
         os.utime(self._path)

@@ -233,8 +233,11 @@ async def test_a_broken_mirror_is_made_anew(
         path.chmod(0o600)
         path.write_bytes(b"PACK broken")
     (mirror / "shallow").write_text("nonsense\n")
-    (mirror / "shallow.lock").touch()
+    stopped = mirror / "objects" / "pack" / "tmp_pack_1"
+    for left in (mirror / "shallow.lock", stopped):
+        left.touch()
     assert (await files.between(1, origin.url, TOKEN, first, second)).names == ("b",)
+    assert not stopped.exists()
 
 
 async def test_many_at_once_take_turns(origin: Origin, files: GitChangedFiles) -> None:

@@ -132,7 +132,8 @@ def test_every_event_is_signed_and_of_githubs_shape(hub: GitHub, receiver: Recei
     for each in receiver.got:
         code = hmac.new(app.webhook_secret.encode(), each.body, hashlib.sha256).hexdigest()
         assert each.headers["x-hub-signature-256"] == f"sha256={code}"
-        WebhookNamespace.parse(each.event, each.body)
+    for event, body in {each.event: each.body for each in receiver.got}.items():
+        WebhookNamespace.parse(event, body)
     guids = {each.headers["x-github-delivery"] for each in receiver.got}
     assert len(guids) == len(receiver.got)
     push = receiver.got[1].payload
@@ -141,6 +142,9 @@ def test_every_event_is_signed_and_of_githubs_shape(hub: GitHub, receiver: Recei
     assert push["commits"][0]["modified"] == ["a"]
     assert receiver.got[2].payload["forced"]
     assert receiver.got[3].payload["created"]
+    assert [each["id"] for each in receiver.got[3].payload["commits"]] == [second]
+    tagged = next(each.payload for each in receiver.got if "refs/tags" in each.body.decode())
+    assert (tagged["ref"], tagged["commits"]) == ("refs/tags/v1", [])
     deleted = next(each.payload for each in receiver.got[13:] if each.payload.get("deleted"))
     assert deleted["head_commit"] is None
     merged = [each.payload for each in receiver.got if each.payload.get("action") == "closed"]
@@ -192,6 +196,10 @@ def test_a_browser_creates_installs_and_signs_in(hub: GitHub) -> None:
         assert hub.state.reached(installation) == [site]
         again = _press(browser, page, account="acme", selection="all").headers["Location"]
         assert httpx.URL(again).params["setup_action"] == "update"
+        hub.sign_in(hub.state.accounts["bob"])
+        asked = _press(browser, page, account="acme", selection="all").headers["Location"]
+        assert dict(httpx.URL(asked).params) == {"setup_action": "request", "state": "in5"}
+        hub.sign_in(hub.state.accounts["ada"])
         query = {"client_id": made["client_id"], "redirect_uri": MANIFEST["callback_urls"][0]}
         page = browser.get("/login/oauth/authorize", params={**query, "state": "si6"})
         assert "Authorize Slipway of acme" in page.text

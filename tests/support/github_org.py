@@ -1,4 +1,4 @@
-"""A server whose organization has GitHub's App installed: the stand-in, and stacks that follow it."""
+"""A server whose organization has installed GitHub's App, and stacks that follow repositories."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric import x25519
 
 from control_plane.app import open_world
+from control_plane.config import Config
 from control_plane.domain.principal import Principal, User
 from control_plane.services import pools
 from control_plane.services.github import app as github_app
@@ -103,10 +104,10 @@ def connected(tmp_path: Path, **settings: dict[str, object]) -> Iterator[Connect
         account = hub.add_organization("acme", {"octo-ada": "admin"})
         repository = hub.add_repository(account, "site")
         made = hub.add_app(owner, f"{server.url}/webhooks/github")
-        in_a_world(server.world, lambda world: _keep(world, made))
+        with_services(server.world.config, lambda world: _keep_with_pool(world, made))
         pool_key = _register_pool(server.url)
         installation = hub.install(made, account)
-        in_a_world(server.world, lambda world: _claim(world, installation.id))
+        with_services(server.world.config, lambda world: claim(world, installation.id))
         hub.push(repository, {"README.md": "one"}, message="The first")
         yield Connected(server, hub, http, made, account, installation, repository, pool_key)
 
@@ -130,12 +131,12 @@ def _register_pool(url: str) -> bytes:
     return key.private_bytes_raw()
 
 
-def in_a_world(of: World, work: Any) -> Any:
-    """Do something with services, on the server's database, from outside of its event loop."""
+def with_services(config: Config, work: Any) -> Any:
+    """Do something with services, on a server's database, from outside of its event loop."""
     answers: list[Any] = []
 
     async def run() -> None:
-        world = open_world(of.config)
+        world = open_world(config)
         try:
             answers.append(await work(world))
         finally:
@@ -149,7 +150,13 @@ def in_a_world(of: World, work: Any) -> Any:
     return answers[0]
 
 
-async def _keep(world: World, made: App) -> bool:
+async def _keep_with_pool(world: World, made: App) -> bool:
+    await pools.ensure_default(world, POOL_TOKEN)
+    return await keep_app(world, made)
+
+
+async def keep_app(world: World, made: App) -> bool:
+    """The App is this server's."""
     created = CreatedApp(
         id=made.id,
         slug=made.slug,
@@ -163,11 +170,11 @@ async def _keep(world: World, made: App) -> bool:
     )
     admin = Principal(user=User(id="", login=ADMIN, site_admin=True))
     await github_app.save(world, admin, created)
-    await pools.ensure_default(world, POOL_TOKEN)
     return True
 
 
-async def _claim(world: World, installation_id: int) -> bool:
+async def claim(world: World, installation_id: int) -> bool:
+    """The installation belongs to the organization."""
     # GitHub's own word of the installation may come later.
     await installing.refresh(world, installation_id)
     async with world.database.transaction() as tx:

@@ -71,6 +71,12 @@ def test_excluding_wins_and_order_never_matters(
     assert globs.chooses(written[::-1], name) == globs.chooses(written, name)
 
 
+@given(st.lists(patterns | patterns.map("!{}".format), max_size=3), st.lists(names, max_size=5))
+def test_of_many_names_the_first_is_found(written: list[str], some: list[str]) -> None:
+    chosen = [name for name in some if globs.chooses(written, name)]
+    assert globs.first_chosen(written, some) == min(chosen, default=None)
+
+
 @given(names)
 def test_without_patterns_everything_is_chosen(name: str) -> None:
     assert globs.chooses([], name)

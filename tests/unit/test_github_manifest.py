@@ -49,7 +49,11 @@ def test_addresses_are_this_servers(url: str) -> None:
     }
     assert made["redirect_url"] == "https://slipway.test/settings/integrations/github/created"
     assert made["setup_url"] == "https://slipway.test/settings/integrations/github/installed"
-    assert made["callback_urls"] == ["https://slipway.test/sign-in/github/callback"]
+    # Who claims an installation signs in on the way back from it.
+    assert made["callback_urls"] == [
+        "https://slipway.test/sign-in/github/callback",
+        "https://slipway.test/settings/integrations/github/installed",
+    ]
     assert len(manifest.manifest(url, "x" * 99)["name"]) == manifest.NAME_CHARACTERS_MAX
 
 

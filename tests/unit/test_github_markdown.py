@@ -340,6 +340,14 @@ def test_a_review_stacks_comment_tells_its_outputs_and_no_secrets() -> None:
     assert "preview.test" not in comment.render(gone)
 
 
+@pytest.mark.parametrize("status", [each for each in Status if each not in ENDED])
+def test_nothing_is_told_anew_only_because_time_passes(status: Status) -> None:
+    one, later = (a_telling(status=status, seconds=seconds) for seconds in (5, 65))
+    assert comment.render(one) == comment.render(later)
+    assert report.check_run(one) == report.check_run(later)
+    assert report.commit_status(one) == report.commit_status(later)
+
+
 @given(texts, st.integers(0, 60))
 def test_cutting_never_makes_a_text_longer(text: str, size: int) -> None:
     clean = markdown.plain(text)

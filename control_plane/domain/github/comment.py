@@ -98,5 +98,5 @@ def _foot(told: Told) -> str:
     deployment = markdown.link(f"Deployment {told.version}", told.url)
     commit = markdown.link(markdown.code(told.commit[:12]), told.commit_url)
     of = f" of commit {commit}" if told.commit else ""
-    took = f", {telling.duration(told.seconds)}" if told.seconds is not None else ""
-    return f"{deployment}{of}{took}"
+    took = telling.took(told)
+    return f"{deployment}{of}, {took}" if took else f"{deployment}{of}"

@@ -12,14 +12,18 @@ A name is chosen when some pattern matches it, or all patterns exclude, and no p
 with `!` does. So what is excluded stays excluded, whatever the order: not as in `.gitignore`.
 Source of that rule: Pulumi's documentation of path filtering.
 
-Matching takes time in proportion to the name's length, whatever the pattern: all positions in it
-that could have been reached are the bits of one number, and nothing is tried twice.
+Matching takes time in proportion to the name's length, whatever the pattern. Where trying one way
+after the other could take longer, all positions in the pattern that could have been reached are the
+bits of one number, and nothing is tried twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -30,15 +34,23 @@ PATTERN_CHARACTERS_MAX = 1024
 
 def chooses(patterns: Sequence[str], name: str) -> bool:
     """Whether patterns choose a name; no patterns choose every name."""
+    return first_chosen(patterns, (name,)) is not None
+
+
+def first_chosen(patterns: Sequence[str], names: Sequence[str]) -> str | None:
+    """The first, by the alphabet, of the names that patterns choose.
+
+    The same names are often asked about for a thousand stacks: what was found is kept for a while.
+    """
     includes, excludes = _sides(tuple(patterns))
-    if any(matches(each, name) for each in excludes):
-        return False
-    return not includes or any(matches(each, name) for each in includes)
-
-
-def first_chosen(patterns: Sequence[str], names: Iterable[str]) -> str | None:
-    """The first of some names that patterns choose."""
-    return next((name for name in names if chooses(patterns, name)), None)
+    index = _index(tuple(names))
+    included = [index.matching(each) for each in includes] or [index.names]
+    excluded = [index.matching_set(each) for each in excludes]
+    found = (
+        next((name for name in some if not any(name in out for out in excluded)), None)
+        for some in included
+    )
+    return min((name for name in found if name is not None), default=None)
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -59,6 +71,47 @@ def _sides(patterns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]
     includes = [each for each in said if each and not each.startswith("!")]
     excludes = [each[1:] for each in said if each.startswith("!") and each[1:]]
     return tuple(includes), tuple(excludes)
+
+
+class _Index:
+    """Names in their order, and which of them each pattern matches."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = sorted(names)
+        self._found: dict[str, list[str]] = {}
+        self._sets: dict[str, frozenset[str]] = {}
+
+    def matching(self, pattern: str) -> list[str]:
+        """The names that a pattern matches, in their order."""
+        found = self._found.get(pattern)
+        if found is None:
+            found = [name for name in self._beginning_like(pattern) if matches(pattern, name)]
+            if len(self._found) < _PATTERNS_MAX:
+                self._found[pattern] = found
+        return found
+
+    def matching_set(self, pattern: str) -> frozenset[str]:
+        """The same, to look one up in."""
+        found = self._sets.get(pattern)
+        if found is None:
+            found = frozenset(self.matching(pattern))
+            if len(self._sets) < _PATTERNS_MAX:
+                self._sets[pattern] = found
+        return found
+
+    def _beginning_like(self, pattern: str) -> Iterator[str]:
+        """Those that have the pattern's literal beginning; they lie side by side."""
+        glob = _compile(pattern)
+        prefix = glob.prefix if glob else ""
+        for name in islice(self.names, bisect_left(self.names, prefix), None):
+            if not name.startswith(prefix):
+                return
+            yield name
+
+
+_PATTERNS_MAX = 10_000
+_index = lru_cache(maxsize=4)(_Index)
+"""Few: a push may touch many files, and is forgotten soon."""
 
 
 class _One(msgspec.Struct, frozen=True):
@@ -96,6 +149,8 @@ class _Glob(NamedTuple):
     prefix: str
     tokens: tuple[_Token, ...]
     suffix: str
+    stars: int
+    """How many of the tokens stand for any number of characters."""
 
 
 @lru_cache(maxsize=16_384)
@@ -107,7 +162,36 @@ def _compile(pattern: str) -> _Glob | None:
     first = next((i for i, each in enumerate(tokens) if not _is_literal(each)), len(tokens))
     last = next((i for i, each in enumerate(reversed(tokens)) if not _is_literal(each)), 0)
     last = max(first, len(tokens) - last)
-    return _Glob(_literal(tokens[:first]), tuple(tokens[first:last]), _literal(tokens[last:]))
+    middle = tuple(tokens[first:last])
+    return _Glob(
+        prefix=_literal(tokens[:first]),
+        tokens=middle,
+        suffix=_literal(tokens[last:]),
+        stars=sum(not isinstance(each, _One) for each in middle),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _expression(tokens: tuple[_Token, ...]) -> re.Pattern[str]:
+    """The tokens as a regular expression: quick, unless there are many stars and much text."""
+    return re.compile("".join(map(_part, tokens)), re.DOTALL)
+
+
+def _part(token: _Token) -> str:
+    match token:
+        case _Components():
+            return "(?:.*/)?"
+        case _Many(deep=deep):
+            return ".*" if deep else "[^/]*"
+        case _One(text="", ranges=ranges, other=other):
+            inside = "".join(
+                f"{re.escape(first)}-{re.escape(last)}" for first, last in ranges if first <= last
+            )
+            if not inside:
+                return "[^/]" if other else r"(?!)"
+            return f"(?!/)[{'^' if other else ''}{inside}]"
+        case _One(text=text):
+            return re.escape(text)
 
 
 def _is_literal(token: _Token) -> bool:
@@ -169,7 +253,13 @@ def _middle_matches(glob: _Glob, text: str) -> bool:
             return not text
         case (_Many(deep=deep),):
             return deep or "/" not in text
+    # Each further star multiplies the ways to try by the text's length.
+    if glob.stars <= 1 or (glob.stars == 2 and len(text) <= _SHORT_CHARACTERS):
+        return _expression(glob.tokens).fullmatch(text) is not None
     return _walk(glob.tokens, text)
+
+
+_SHORT_CHARACTERS = 256
 
 
 class _Machine:

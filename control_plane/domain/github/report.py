@@ -178,8 +178,9 @@ def _summary(told: Told) -> str:
     ]
     errors = telling.errors(told, _ERRORS_SIZE_MAX)
     lines.append(markdown.block(errors) if errors else "")
-    took = f" took {telling.duration(told.seconds)}" if told.seconds is not None else ""
-    lines.append(f"{markdown.link(f'Deployment {told.version}', told.url)}{took}.")
+    took = telling.took(told)
+    deployment = markdown.link(f"Deployment {told.version}", told.url)
+    lines.append(f"{deployment} took {took}." if took else f"{deployment}.")
     return "\n\n".join(line for line in lines if line)
 
 

@@ -32,7 +32,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     waiting: str = ""
     """What it waits for, while it does."""
     seconds: int | None = None
-    """How long it has run."""
+    """How long it ran; told once it has ended, since GitHub is told only what has changed."""
     counts: Mapping[str, int] = {}
     """How many resources had which operation, in the engine's words (`resource_changes`)."""
     changes: Changes = Changes()
@@ -123,6 +123,11 @@ def headline(told: Told) -> str:
     if told.ended and told.status is Status.SUCCEEDED and not counted and told.counts:
         counted = "no changes"
     return f"{state(told)}: {counted}" if counted and ":" not in state(told) else state(told)
+
+
+def took(told: Told) -> str:
+    """How long it ran, as `1 min 15 s`; empty until it has ended."""
+    return duration(told.seconds) if told.ended and told.seconds is not None else ""
 
 
 def duration(seconds: int) -> str:

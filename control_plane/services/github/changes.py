@@ -116,6 +116,21 @@ async def repository_changed(world: World, event: events.RepositoryChanged) -> O
     )
 
 
+@verb
+async def repository_seen(
+    world: World, installation_id: int, repository: events.Repository
+) -> None:
+    """Note a repository that something is told of: of new ones, GitHub says nothing else."""
+    async with world.database.snapshot() as tx:
+        known = await store.repository(tx, repository.id)
+    row = _row_of(repository)
+    wanted = row | {"installation_id": installation_id}
+    if known is not None and all(getattr(known, key) == value for key, value in wanted.items()):
+        return
+    async with world.database.transaction() as tx:
+        await store.save_repositories(tx, installation_id, [row], world.now())
+
+
 async def _rename(world: World, tx: Transaction, installation: Any, before: str, after: str) -> int:
     """Let settings follow a repository to its new name; returns how many did."""
     if installation.organization_id is None:

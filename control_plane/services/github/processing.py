@@ -120,6 +120,7 @@ async def _of_organization(
         return Outcome(summary=summary, message=UNCLAIMED, ignored=True)
     if installation.suspended_at is not None:
         return Outcome(summary=summary, message="The installation is suspended.", ignored=True)
+    await changes.repository_seen(world, installation.id, event.repository)
     match event:
         case events.Push():
             return await pushes.pushed(world, installation, row.id, event, summary)

@@ -152,14 +152,16 @@ class Pages:
         query: dict[str, str],
         form: dict[str, list[str]],
     ) -> Page:
-        mine = [who] + [
-            each for each in self._state.accounts.values() if each.members.get(who.login) == "admin"
-        ]
+        everywhere = list(self._state.accounts.values())
+        mine = [who, *(each for each in everywhere if who.login in each.members)]
         if method != "POST":
             return Page(200, _install_form(self._state, app, mine))
         account = next((each for each in mine if each.login == form["account"][0]), None)
         if account is None:
             return refused("Not Found", 404)
+        if account is not who and account.members[who.login] != "admin":
+            # A member can only ask; the organization's owners get a mail.
+            return _redirect(app.setup_url or app.url, setup_action="request", **query)
         chosen = None
         if form.get("selection", ["all"])[0] == "selected":
             chosen = {int(each) for each in form.get("repository", [])}

@@ -121,12 +121,17 @@ class BareRepository:
         except AssertionError:
             return None
 
-    def changes(self, before: str, after: str) -> list[Change]:
-        """The commits that a push brought, oldest first."""
+    def changes(self, name: str, before: str, after: str) -> list[Change]:
+        """The commits that a push of a ref brought, oldest first; of a new branch or tag those
+        that no other branch has."""
         if after == NOBODY:
             return []
-        new = [after] if before == NOBODY else [after, f"^{before}"]
-        return [self.change(sha) for sha in self.git("rev-list", "--reverse", *new).split()]
+        old = [before]
+        if before == NOBODY:
+            others = self.refs().items()
+            old = [sha for ref, sha in others if ref != name and ref.startswith("refs/heads/")]
+        new = self.git("rev-list", "--reverse", after, "--not", *old).split()
+        return [self.change(sha) for sha in new]
 
     def change(self, sha: str) -> Change:
         kinds: dict[str, list[str]] = {"A": [], "D": [], "M": []}

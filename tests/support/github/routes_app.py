@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from typing import Any
 
@@ -53,7 +54,9 @@ def get_installation(rest: Rest, call: Call) -> Any:
 
 @route("DELETE", "/app/installations/{id}", "app", status=204)
 def delete_installation(rest: Rest, call: Call) -> Any:
-    rest.state.installations.pop(_installation(rest, call).id)
+    it = rest.state.installations.pop(_installation(rest, call).id)
+    told = (it, "deleted", rest.state.owner(it.account))
+    threading.Thread(target=rest.webhooks.installation, args=told, daemon=True).start()
 
 
 @route(

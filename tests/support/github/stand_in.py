@@ -121,7 +121,7 @@ class GitHub:
     ) -> Installation:
         """Install an App in all repositories of an account or in some; it is told."""
         chosen = None if repositories is None else {each.id for each in repositories}
-        return self.server.pages.install(app, account, chosen, self._admin(account))
+        return self.server.pages.install(app, account, chosen, self.state.owner(account))
 
     def sign_in(self, who: Account | None) -> None:
         """Who sits at the browser from now on."""
@@ -130,7 +130,7 @@ class GitHub:
     # What happens to installations.
 
     def uninstall(self, it: Installation) -> None:
-        self.webhooks.installation(it, "deleted", self._admin(it.account))
+        self.webhooks.installation(it, "deleted", self.state.owner(it.account))
         del self.state.installations[it.id]
 
     def suspend(self, it: Installation, *, suspended: bool = True) -> None:
@@ -139,12 +139,12 @@ class GitHub:
         for minted in self.state.tokens.values():
             minted.revoked |= minted.installation is it
         action = "suspend" if suspended else "unsuspend"
-        self.webhooks.installation(it, action, self._admin(it.account))
+        self.webhooks.installation(it, action, self.state.owner(it.account))
 
     def accept_permissions(self, it: Installation, permissions: Mapping[str, str]) -> None:
         """The App asked for more, and the account's admin said yes."""
         it.permissions = dict(permissions)
-        self.webhooks.installation(it, "new_permissions_accepted", self._admin(it.account))
+        self.webhooks.installation(it, "new_permissions_accepted", self.state.owner(it.account))
 
     # What happens to repositories.
 
@@ -194,7 +194,7 @@ class GitHub:
         it.name = name
         seen = self.state.installations_at(it)
         changes = {"repository": {"name": {"from": old}}}
-        self.webhooks.repository(it, "renamed", self._admin(it.owner), seen, changes=changes)
+        self.webhooks.repository(it, "renamed", self.state.owner(it.owner), seen, changes=changes)
 
     def transfer(self, it: Repository, owner: Account) -> None:
         """To another account; the installations of both are told."""
@@ -210,12 +210,12 @@ class GitHub:
                 {"id": old.id, "login": old.login},
             )
         changes = {"owner": {"from": {kind: told}}}
-        self.webhooks.repository(it, "transferred", self._admin(owner), seen, changes=changes)
+        self.webhooks.repository(it, "transferred", self.state.owner(owner), seen, changes=changes)
 
     def delete(self, it: Repository) -> None:
         seen = self.state.installations_at(it)
         it.deleted = True
-        self.webhooks.repository(it, "deleted", self._admin(it.owner), seen)
+        self.webhooks.repository(it, "deleted", self.state.owner(it.owner), seen)
 
     # What happens to pull requests.
 
@@ -235,7 +235,7 @@ class GitHub:
         source = head or base
         sha = source.git.head(head_ref)
         assert sha, f"{source.full_name} has no branch {head_ref}"
-        number, who = len(base.pulls) + 1, author or self._admin(source.owner)
+        number, who = len(base.pulls) + 1, author or self.state.owner(source.owner)
         made = Pull(number, base, base_ref, source, head_ref, sha, who, title, draft)
         made.labels = labels or []
         base.git.take(source.git, sha, f"refs/pull/{number}/head")
@@ -245,7 +245,7 @@ class GitHub:
 
     def close_pull(self, it: Pull, *, merge: bool = False) -> None:
         """Close it; a merge makes a merge commit on its target branch, which is a push."""
-        who = self._admin(it.base.owner)
+        who = self.state.owner(it.base.owner)
         it.state = "closed"
         if merge:
             target = it.base.git.head(it.base_ref) or ""
@@ -262,12 +262,12 @@ class GitHub:
 
     def reopen_pull(self, it: Pull) -> None:
         it.state = "open"
-        self.webhooks.pull_request(it, "reopened", self._admin(it.base.owner))
+        self.webhooks.pull_request(it, "reopened", self.state.owner(it.base.owner))
 
     def label_pull(self, it: Pull, label: str) -> None:
         it.labels.append(label)
         told = shapes.label(label)
-        self.webhooks.pull_request(it, "labeled", self._admin(it.base.owner), label=told)
+        self.webhooks.pull_request(it, "labeled", self.state.owner(it.base.owner), label=told)
 
     def ready_pull(self, it: Pull) -> None:
         """A draft no more."""
@@ -321,15 +321,10 @@ class GitHub:
     def clone_url(self, it: Repository) -> str:
         return f"{self.url}/{it.full_name}.git"
 
-    def _admin(self, account: Account) -> Account:
-        """Somebody who may do anything there."""
-        admins = [login for login, role in account.members.items() if role == "admin"]
-        return self.state.accounts[admins[0]] if admins else account
-
     def _pushed(
         self, it: Repository, name: str, before: str, after: str, sender: Account | None
     ) -> None:
-        who = sender or self._admin(it.owner)
+        who = sender or self.state.owner(it.owner)
         tell_of_push(self.state, self.webhooks, it, name, before, after, who)
 
 

@@ -208,6 +208,11 @@ class State:
             return "read"
         return "none"
 
+    def owner(self, account: Account) -> Account:
+        """Somebody who may do anything with an account."""
+        admins = [login for login, role in account.members.items() if role == "admin"]
+        return self.accounts[admins[0]] if admins else account
+
     def member(self, token: str) -> Account | None:
         return next(
             (each for each in self.accounts.values() if token and each.token == token), None

@@ -50,7 +50,7 @@ class Webhooks:
         self, it: Repository, name: str, before: str, after: str, sender: Account, *, forced: bool
     ) -> list[Delivery]:
         """A branch or a tag was made, moved or deleted."""
-        changes = it.git.changes(before, after)[-COMMITS_MAX:]
+        changes = it.git.changes(name, before, after)[-COMMITS_MAX:]
         commits = [_commit(self._state, it, each) for each in changes]
         repository = shapes.repository(self._state, it) | {
             "created_at": 0,
