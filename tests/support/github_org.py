@@ -91,11 +91,20 @@ class Connected:
 
 
 @contextmanager
-def connected(tmp_path: Path, **settings: dict[str, object]) -> Iterator[Connected]:
-    """The App is installed and claimed; the repository `acme/site` has one commit."""
+def connected(
+    tmp_path: Path, *, github_interval: float = 300, **settings: dict[str, object]
+) -> Iterator[Connected]:
+    """The App is installed and claimed; the repository `acme/site` has one commit.
+
+    `github_interval`: seconds between looks for what was missed.
+    """
     with (
         stand_in.github(tmp_path) as hub,
-        serving(tmp_path, github=stand_in.settings(hub), **settings) as server,
+        serving(
+            tmp_path,
+            github=stand_in.settings(hub) | {"missed_interval_seconds": github_interval},
+            **settings,
+        ) as server,
         httpx.Client(
             base_url=server.url, headers={"Authorization": f"token {TOKEN}"}, timeout=60
         ) as http,
