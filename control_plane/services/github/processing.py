@@ -18,7 +18,7 @@ from control_plane.domain.github.payloads import BadPayload, parse
 from control_plane.errors import Problem
 from control_plane.services.github import changes, pulls, pushes
 from control_plane.services.github.outcome import Outcome
-from control_plane.services.github.ports import GitHubProblem
+from control_plane.services.github.ports import GitHubLimited, GitHubProblem
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store.github import deliveries, installations
@@ -190,7 +190,7 @@ async def _later(world: World, row: Row[Any], problem: GitHubProblem | None) -> 
         await _fail(world, row, f"{message} It was tried {attempts} times.")
         return
     delay = min(DELAY_MAX_MS, DELAY_MS * 2**attempts)
-    asked_for = getattr(problem, "retry_after_seconds", 0)
+    asked_for = problem.retry_after_seconds if isinstance(problem, GitHubLimited) else 0.0
     async with world.database.transaction() as tx:
         await deliveries.change(
             tx,

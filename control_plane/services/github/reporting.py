@@ -121,7 +121,7 @@ async def send(world: World, credentials: Credentials, row: Row[Any]) -> None:
     except (GitHubMissing, GitHubRefused) as problem:
         await _refused(made, problem)
     except GitHubProblem as problem:
-        seconds = getattr(problem, "retry_after_seconds", 0)
+        seconds = problem.retry_after_seconds if isinstance(problem, GitHubLimited) else 0.0
         await _note_state(made)
         await _later(world, row, problem.message, seconds)
         if isinstance(problem, GitHubLimited):
