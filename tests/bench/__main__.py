@@ -24,6 +24,7 @@ from tests.bench import (
     queue,
     report,
     state,
+    webhooks,
 )
 from tests.bench.report import Section
 
@@ -39,6 +40,8 @@ FIGURES: dict[str, Callable[[Path], Section]] = {
     "i": big_state.measure,
     "j": listing.measure,
     "k": encryption.measure,
+    "p": webhooks.measure_latency,
+    "q": webhooks.measure_burst,
 }
 
 

@@ -73,18 +73,19 @@ def runner_environment(server: Slipway) -> dict[str, str]:
 # A control plane alone.
 
 
-def open_prepared(data_dir: Path, port: int = 8080) -> World:
+def open_prepared(data_dir: Path, port: int = 8080, **sections: dict[str, Any]) -> World:
     """A world on a new database with the real tables."""
-    config = prepare(data_dir, port)
+    config = prepare(data_dir, port, **sections)
     return open_world(config)
 
 
-def prepare(data_dir: Path, port: int) -> Config:
+def prepare(data_dir: Path, port: int, **sections: dict[str, Any]) -> Config:
     overrides: dict[str, dict[str, Any]] = {
         "store": {"data_dir": str(data_dir)},
         "server": {"port": port},
         # What is granted in this process is nobody's to renew, however slow the machine is.
         "deployments": {"lease_seconds": 86_400},
+        **sections,
     }
     config = load(environment={}, overrides=overrides)
     config.data_dir.mkdir(parents=True)
@@ -144,8 +145,16 @@ def control_plane(data_dir: Path, organizations: Sequence[str] = ()) -> Iterator
     """`slipway serve` with a pool that nobody asks for work."""
     port = free_port()
     world = open_prepared(data_dir, port)
-    asyncio.run(_close_after(world, furnish(world, organizations)))
+    asyncio.run(close_after(world, furnish(world, organizations)))
+    with serve(data_dir, port) as served:
+        yield served
+
+
+@contextmanager
+def serve(data_dir: Path, port: int, **variables: str) -> Iterator[Served]:
+    """`slipway serve` on what is there already."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SLIPWAY")}
+    environment |= variables
     command = [sys.executable, "-m", "control_plane", "serve", "--port", str(port)]
     process = subprocess.Popen(
         [*command, "--data-dir", str(data_dir)],
@@ -161,7 +170,7 @@ def control_plane(data_dir: Path, organizations: Sequence[str] = ()) -> Iterator
         end(process)
 
 
-async def _close_after(world: World, work: Coroutine[Any, Any, Any]) -> None:
+async def close_after(world: World, work: Coroutine[Any, Any, Any]) -> None:
     try:
         await work
     finally:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,17 +40,22 @@ class Wire:
 
     def send(self, method: str, path: str, body: Any = None) -> tuple[float, int, Any]:
         """When the request was sent (Unix milliseconds), the answer's status and its JSON."""
-        request = encode(method, path, self._token, body, self._scheme)
+        sent, answer = self.send_raw(encode(method, path, self._token, body, self._scheme))
+        text = answer.partition(b"\r\n\r\n")[2]
+        return sent, status_of(answer), json.loads(text) if text else None
+
+    def send_raw(self, request: bytes) -> tuple[float, bytes]:
+        """When a prepared request was sent (Unix milliseconds), and the whole answer."""
         sent = now_ms()
         self._socket.sendall(request)
         while (size := answer_size(self._received)) is None or len(self._received) < size:
             data = self._socket.recv(RECEIVE_BYTES)
             if not data:
-                raise ConnectionError(f"{method} {path}: the server closed the connection")
+                line = request.partition(b"\r\n")[0].decode()
+                raise ConnectionError(f"{line}: the server closed the connection")
             self._received += data
         answer, self._received = self._received[:size], self._received[size:]
-        text = answer.partition(b"\r\n\r\n")[2]
-        return sent, status_of(answer), json.loads(text) if text else None
+        return sent, answer
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON of an answer that must be good."""
@@ -66,8 +71,14 @@ def now_ms() -> float:
 
 def encode(method: str, path: str, token: str, body: Any = None, scheme: str = "token") -> bytes:
     text = b"" if body is None else json.dumps(body).encode()
+    return encode_with(method, path, {"Authorization": f"{scheme} {token}"}, text)
+
+
+def encode_with(method: str, path: str, headers: Mapping[str, str], text: bytes) -> bytes:
+    """A request with headers of its own beside those that every request has."""
+    named = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = (
-        f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: {scheme} {token}\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{named}"
         f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
     )
     return head.encode() + text
@@ -111,7 +122,14 @@ def generate(
     port: int, token: str, requests: Sequence[tuple[str, str, Any]], connections: int
 ) -> Load:
     """Send all requests as fast as they are answered, from a process of its own."""
-    task = {"port": port, "token": token, "requests": requests, "connections": connections}
+    encoded = [encode(method, path, token, body) for method, path, body in requests]
+    return generate_raw(port, encoded, connections)
+
+
+def generate_raw(port: int, requests: Sequence[bytes], connections: int) -> Load:
+    """The same with requests that are prepared already."""
+    texts = [each.decode() for each in requests]
+    task = {"port": port, "requests": texts, "connections": connections}
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.wire"],
         input=json.dumps(task).encode(),
@@ -171,7 +189,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def _generate(task: dict[str, Any]) -> Load:
-    encoded = [encode(method, path, task["token"], body) for method, path, body in task["requests"]]
+    encoded = [text.encode() for text in task["requests"]]
     loop = asyncio.get_running_loop()
     work = _Work(iter(encoded), task["connections"], loop.create_future())
     started, cpu = time.perf_counter(), time.process_time()

@@ -24,6 +24,7 @@ from tests.support.bad_input import (
     one_per_handler,
     served,
 )
+from tests.support.bad_input_github import ASKS_GITHUB
 from tests.support.state import new_stack
 
 EVE = "pul-" + "e" * 48
@@ -61,6 +62,12 @@ async def test_right_requests_are_understood(stand: Stand) -> None:
             assert answer.status_code == 404  # The framework's own page, in HTML.
         elif row.path == "/health/ready":
             assert answer.status_code == 503  # No runner is there.
+        elif row.path == "/webhooks/github":
+            assert answer.status_code == 401  # GitHub has not signed it.
+        elif row.path.endswith("/source-token"):
+            assert answer.status_code == 404  # The source is none of GitHub's.
+        elif row.name in ASKS_GITHUB:
+            assert answer.status_code == 503, answer.text
         elif row.verb == "DELETE" and row.path == S:
             assert answer.json()["message"] == "Bad Request: Stack still contains resources."
         elif not answer.is_success:

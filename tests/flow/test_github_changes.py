@@ -1,4 +1,4 @@
-"""Repositories are renamed, moved and deleted, installations suspended and gone: settings follow."""
+"""Repositories are renamed and moved, installations suspended and gone: settings follow."""
 
 from __future__ import annotations
 

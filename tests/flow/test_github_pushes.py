@@ -1,4 +1,4 @@
-"""A push deploys the stacks that follow its branch, and says of each other stack why it does not."""
+"""A push deploys the stacks that follow its branch, and says of the others why it does not."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ from control_plane.domain.update import PATHS
 from control_plane.services import identity
 from control_plane.store.tables import metadata
 from runner_actors import contract
+from tests.support import bad_input_github
 from tests.support.app import ADMIN, TOKEN
 from tests.support.deployments import Desk, make_desk
 from tests.support.queue import POOL_TOKEN, SOURCE
@@ -128,6 +129,8 @@ ROWS: list[Row] = [
         PERSON,
         machine=404,
     ),
+    Row("POST", "/webhooks/github", ANYONE),
+    *[Row(*row[:2], PERSON, *row[2:], 404) for row in bad_input_github.ROWS],
     Row("GET", "/api/registry/packages", PERSON),
     Row("GET", "/api/registry/templates", PERSON),
     Row("GET", f"{ORGANIZATION}/deployments", PERSON, machine=404),
@@ -280,6 +283,13 @@ ROWS: list[Row] = [
         },
         contract.Events,
     ),
+    Row(
+        "POST",
+        f"{RUNNER}/deployments/{{deployment_id:str}}/source-token",
+        ACTOR,
+        {"generation": 1},
+        contract.SourceTokenWanted,
+    ),
     # What ends something comes last.
     *_of_update("POST", "/complete", LEASE, {"status": "succeeded"}, updates.Completion),
     *_of_update("POST", "/cancel", PERSON),
@@ -387,9 +397,11 @@ class Stand:
 @asynccontextmanager
 async def make_stand(tmp_path: Path, **config: dict[str, Any]) -> AsyncIterator[Stand]:
     """A stand with two stacks of Ada's: one is being deployed, each is being updated."""
-    async with make_desk(tmp_path, **config) as desk:
+    settings = {"github": bad_input_github.NOBODY_ANSWERS, **config}
+    async with make_desk(tmp_path, **settings) as desk:
         farm, ada = desk.farm, desk.http
         await identity.create_organization(farm.world, CLUB, ADMIN)
+        await bad_input_github.connect(farm.world, ADMIN)
         stack = await new_stack(ada, "prod")
         check = await new_stack(ada, CHECKPOINTED)
         assert (await ada.put(f"{stack.path}/deployments/settings", json=SOURCE)).is_success
@@ -414,6 +426,7 @@ async def make_stand(tmp_path: Path, **config: dict[str, Any]) -> AsyncIterator[
                 journaled=stack,
                 checkpointed=check,
                 values={
+                    **bad_input_github.VALUES,
                     "organization": ADMIN,
                     "project": "shop",
                     "stack": "prod",

@@ -16,7 +16,7 @@ from sqlalchemy import Row
 from control_plane.domain.deployment_settings import with_repository_address
 from control_plane.domain.github.manifest import missing_permissions
 from control_plane.domain.principal import Principal
-from control_plane.errors import BadRequest, Conflict, Forbidden, NotFound
+from control_plane.errors import Conflict, Forbidden, NotFound
 from control_plane.services import access
 from control_plane.services.github import app, states
 from control_plane.services.github.app import AppFacts, Credentials
@@ -323,7 +323,7 @@ async def set_comments(
     world: World, principal: Principal, organization: str, installation_id: int, wanted: bool
 ) -> None:
     """Whether pull requests get comments; check runs are always made."""
-    access.require_admin(principal, organization)
+    await _require_admin(world, principal, organization)
     async with world.database.transaction() as tx:
         await _own(tx, principal, organization, installation_id)
         await store.change(tx, installation_id, comments=wanted)
@@ -343,5 +343,3 @@ async def _require_admin(world: World, principal: Principal, organization: str) 
     async with world.database.snapshot() as tx:
         row = await access.organization(tx, principal, organization)
     access.require_admin(principal, row.login)
-    if not organization:
-        raise BadRequest(detail="Name the organization.")
