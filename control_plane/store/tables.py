@@ -226,9 +226,9 @@ deployment_settings = Table(
     Column("stack_id", ForeignKey("stacks.id", ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, nullable=False),
     Column("body", Text, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
     # The GitHub repository whose pushes and pull requests concern the stack, in small letters.
     Column("repository", Text, nullable=False, default="", server_default="", index=True),
-    Column("modified_at", BigInteger, nullable=False),
 )
 
 deployments = Table(
