@@ -48,6 +48,7 @@ from control_plane.loops.janitor import janitor
 from control_plane.services.world import World
 from control_plane.store.transaction import Database
 from ui.console import console
+from ui.unknown import answering_head, with_pages
 
 ROUTES: list[Any] = [
     *health.ROUTES,
@@ -103,10 +104,10 @@ def create_app(
     def bounded(app: ASGIApp) -> ASGIApp:
         return BodyMiddleware(app, world.config.server.body_bytes_max)
 
-    return Litestar(
+    made = Litestar(
         [*ROUTES, console()],
         dependencies=auth.DEPENDENCIES,
-        exception_handlers=problems.HANDLERS,
+        exception_handlers=with_pages(problems.HANDLERS),
         middleware=[bounded],
         state=State({"world": world}),
         lifespan=[lifespan],
@@ -119,6 +120,9 @@ def create_app(
             render_plugins=[JsonRenderPlugin(), YamlRenderPlugin()],
         ),
     )
+    # Routes are matched before any middleware is asked.
+    made.asgi_handler = answering_head(made.asgi_handler)
+    return made
 
 
 def _plain(config: AppConfig) -> AppConfig:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 
 # From glibc's malloc.h.
 _M_MMAP_THRESHOLD = -3
@@ -21,6 +22,13 @@ def set_up() -> None:
     with contextlib.suppress(AttributeError):
         _libc.mallopt(_M_ARENA_MAX, 1)
         _libc.mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+def settle() -> None:
+    """Let the garbage collector pass over all that is here now: what a process has at its start
+    it keeps, and a walk over that takes longer than drawing a page."""
+    gc.collect()
+    gc.freeze()
 
 
 def give_back() -> None:

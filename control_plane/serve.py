@@ -42,4 +42,5 @@ def serve(config: Config, listener: int | None = None) -> None:
             timeout_graceful_shutdown=STOP_SECONDS,
         )
     )
+    heap.settle()
     server.run(None if listener is None else [socket.socket(fileno=listener)])

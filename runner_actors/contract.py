@@ -127,6 +127,14 @@ class Grant(Contract, kw_only=True):
     skip_install_dependencies: bool = False
     shell: str = ""
     delete_after_destroy: bool = False
+    targets: list[str] = []
+    """URNs that the operation is about; empty: all resources."""
+    target_dependents: bool = False
+    """Whether what depends on the targets may be changed too."""
+    refresh: bool = False
+    """Whether the operation reads the real state of the resources first."""
+    message: str = ""
+    """What the update says of itself in the stack's history; empty: the commit's first line."""
     trust: Trust = "branch"
     trigger: str = "api"
     requested_by: str = ""

@@ -1,8 +1,8 @@
 """From the spool to the log store: cuts the output into numbered segments and announces each.
 
 The spool is the buffer: a slow or failing log store delays segments and loses nothing. A segment
-holds output of one step only, at most `SEGMENT_BYTES_MAX` of it, and the first one is cut early,
-so that a reader sees the beginning at once.
+holds output of one step only, at most `SEGMENT_BYTES_MAX` of it. What is written after a silence
+is cut soon, so that a reader sees it at once; while more and more comes, segments are fewer.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from runner_actors.log_store import LogStore, LogStoreUnavailable
 from runner_actors.spool import Piece, SpoolReader
 
 SEGMENT_BYTES_MAX = 1 << 20
-FIRST_SEGMENT_SECONDS = 0.05
+SOON_SECONDS = 0.05
 SEGMENT_SECONDS = 0.25
+"""From one cut to the next, at least; after a longer silence it is SOON_SECONDS."""
 MARKS_MAX = 500
 MARK_MS = 10
 """Output written within so many milliseconds is taken as written at once."""
@@ -67,6 +68,7 @@ class LogSink:
         self._pieces: list[Piece] = []
         self._wanted = 0
         self._closing = False
+        self._cut_at = float("-inf")
         self._stirred = asyncio.Event()
         self._moved = asyncio.Condition()
 
@@ -81,6 +83,7 @@ class LogSink:
             self._look()
             if self._pieces:
                 await self._give_it_time()
+                self._cut_at = asyncio.get_running_loop().time()
                 await self._upload(self._cut())
             elif self._closing:
                 return
@@ -124,8 +127,8 @@ class LogSink:
 
     async def _give_it_time(self) -> None:
         """Let a segment grow, unless it is full, or someone waits for it."""
-        pause = SEGMENT_SECONDS if self.segments else FIRST_SEGMENT_SECONDS
-        deadline = asyncio.get_running_loop().time() + pause
+        now = asyncio.get_running_loop().time()
+        deadline = max(now + SOON_SECONDS, self._cut_at + SEGMENT_SECONDS)
         while not self._ripe():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):

@@ -6,15 +6,24 @@ from litestar import Router
 
 from ui import (
     account,
+    comparison,
     deploy_settings,
     deployment,
+    deployment_log,
+    gallery,
+    github_sign_in,
     guard,
+    integrations,
     organization,
+    organization_settings,
     pages,
+    queue,
     sign_in,
     stack,
     stack_pages,
+    stack_settings,
 )
+from ui.compression import compressed
 
 
 def console() -> Router:
@@ -25,14 +34,23 @@ def console() -> Router:
             pages.static,
             *sign_in.ROUTES,
             *organization.ROUTES,
+            *organization_settings.ROUTES,
+            *integrations.ROUTES,
+            *github_sign_in.ROUTES,
             *stack.ROUTES,
+            *queue.ROUTES,
             *deployment.ROUTES,
+            *comparison.ROUTES,
+            *deployment_log.ROUTES,
             *deploy_settings.ROUTES,
             *account.ROUTES,
             *stack_pages.ROUTES,
+            *stack_settings.ROUTES,
+            *gallery.ROUTES,
         ],
         dependencies=guard.DEPENDENCIES,
         exception_handlers=guard.HANDLERS,
         guards=[guard.same_origin],
+        middleware=[compressed],
         include_in_schema=False,
     )

@@ -10,14 +10,15 @@ from litestar.di import Provide
 
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
-from control_plane.errors import BadRequest
+from control_plane.errors import BadRequest, Conflict, Forbidden, NotFound, Problem
 from control_plane.services import deployment_settings, stacks
 from control_plane.services.sessions import Viewer
 from control_plane.services.world import World
 from ui import settings_form
 from ui.guard import provide_name
 from ui.pages import page
-from ui.settings_form import Settings, Variable
+from ui.settings_fields import GROUPS, VARIABLES
+from ui.settings_form import Settings
 from ui.sign_in import seen
 from ui.stack import STACK, stored_settings
 
@@ -54,22 +55,42 @@ class DeploySettingsPages(Controller):
     ) -> Response[Any]:
         """Change what the form changes; a wrong field leaves everything as it was."""
         stored = await stored_settings(world, principal, name)
-        patch = settings_form.patch_of(dict(form), _variables(form), stored)
         try:
+            _require_unchanged(form, stored)
+            patch = settings_form.patch_of(dict(form), settings_form.rows_of(form), stored)
             await deployment_settings.patch(world, principal, name, patch, "console")
-        except BadRequest as problem:
+        except (NotFound, Forbidden):
+            raise
+        except Problem as problem:
             return _page(viewer, name, stored, problem=problem, form=form)
         return seen(f"/{'/'.join(name)}/settings?saved=1")
 
+    @post("/delete")
+    async def delete(
+        self,
+        world: World,
+        viewer: Viewer,
+        principal: Principal,
+        name: StackName,
+        form: FormMultiDict,
+    ) -> Response[Any]:
+        """Forget all deployment settings, secrets too."""
+        if not form.get("confirmed"):
+            stored = await stored_settings(world, principal, name)
+            problem = BadRequest(detail="Tick the box to delete the settings and their secrets.")
+            return _page(viewer, name, stored, problem=problem)
+        await deployment_settings.remove(world, principal, name)
+        return seen(f"/{'/'.join(name)}/settings?saved=1")
 
-def _variables(form: FormMultiDict) -> list[Variable]:
-    """The rows of the form; a row's three fields have the same place in their lists."""
-    rows = zip(form.getall("variable", []), form.getall("value", []), strict=True)
-    secret = set(form.getall("secret", []))
-    return [
-        Variable(name=str(name).strip(), value=str(value), secret=str(row) in secret)
-        for row, (name, value) in enumerate(rows)
-    ]
+
+def _require_unchanged(form: FormMultiDict, stored: Settings) -> None:
+    """Raise Conflict when others saved since the form was drawn: it would undo what they did."""
+    seen_version = form.get("version")
+    if seen_version is not None and str(seen_version) != str(stored.get("version", "")):
+        raise Conflict(
+            detail="Somebody has saved these settings since you opened them. What you typed is"
+            " below; compare it with the page opened anew, and save again."
+        )
 
 
 def _page(
@@ -78,7 +99,7 @@ def _page(
     stored: Settings,
     *,
     saved: bool = False,
-    problem: BadRequest | None = None,
+    problem: Problem | None = None,
     form: FormMultiDict | None = None,
 ) -> Response[str]:
     """The form as it is stored; after a problem, as it was sent, but without secrets."""
@@ -86,18 +107,23 @@ def _page(
     variables = settings_form.variables_of(stored)
     if form is not None:
         values = settings_form.sent_values(dict(form), stored)
-        variables = settings_form.without_secrets(_variables(form))
+        variables = settings_form.without_secrets(settings_form.rows_of(form))
+    detail = str(problem.fields.get("detail", "")) if problem is not None else ""
     return page(
         "deploy_settings.html",
         viewer,
-        status=200 if problem is None else 400,
+        status=200 if problem is None else problem.status,
         organization=name.organization,
         name=name,
-        groups=settings_form.GROUPS,
+        groups=GROUPS,
         values=values,
         variables=variables,
+        version=stored.get("version", ""),
+        is_set=bool(stored),
         saved=saved,
         problem=problem,
+        wrong=settings_form.wrong_field(detail),
+        variables_path=VARIABLES,
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import msgspec
 from litestar import Controller, Response, get, post
 from litestar.datastructures import FormMultiDict
 from litestar.di import Provide
-from litestar.response import ServerSentEvent
+from litestar.response import Stream
 
+from control_plane.domain import settings_outline
 from control_plane.domain.deployment import ENDED, LIVE
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
@@ -17,21 +19,19 @@ from control_plane.domain.trigger import Trigger
 from control_plane.errors import BadRequest
 from control_plane.services import (
     cancellation,
-    deployment_logs,
     deployment_queries,
+    progress,
     resubmission,
 )
 from control_plane.services.deployment_queries import Shown
 from control_plane.services.sessions import Viewer
 from control_plane.services.world import World
+from ui.deployment_log import log_on_page
 from ui.guard import AnyRequest, provide_name
-from ui.live import follow
+from ui.live import HEADERS, follow
 from ui.pages import fragment, page
 from ui.sign_in import seen
 from ui.stack import STACK
-
-TAIL_BYTES = 64 * 1024
-"""How much of a log a page without a script shows."""
 
 
 class DeploymentPages(Controller):
@@ -47,19 +47,14 @@ class DeploymentPages(Controller):
     ) -> Response[str]:
         """The deployment as it is now; the page's script keeps it so."""
         shown = await deployment_queries.show_version(world, principal, name, version)
-        log = await deployment_logs.describe(world, principal, name, shown.row.id)
-        start = max(0, log.length - TAIL_BYTES)
-        tail = b"".join(
-            [part async for part in deployment_logs.read(world, log, start, log.length)]
-        )
         return page(
             "deployment.html",
             viewer,
             organization=name.organization,
             name=name,
-            **facts(world, name, shown),
-            tail=tail.decode(errors="replace"),
-            is_cut=start > 0,
+            **await facts(world, name, shown),
+            used=settings_outline.outline(msgspec.json.decode(shown.row.settings)),
+            **await log_on_page(world, principal, name, shown),
             once=str(uuid.uuid4()),
         )
 
@@ -68,18 +63,24 @@ class DeploymentPages(Controller):
         self,
         request: AnyRequest,
         world: World,
-        principal: Principal,
+        viewer: Viewer,
         name: StackName,
         version: int,
-    ) -> ServerSentEvent:
+        after: str = "",
+    ) -> Stream:
         """The page's changes as they happen: the log's bytes from where the reader is, the state.
 
-        An event's id is the log's attempt and the offset after its bytes; a browser that was cut
-        off sends the last one as `Last-Event-ID`, and goes on there.
+        An event's id is the log's attempt and the offset after its bytes. A browser that was cut
+        off sends the last one as `Last-Event-ID`, or its script as `after`, and goes on there.
         """
-        shown = await deployment_queries.show_version(world, principal, name, version)
-        last = request.headers.get("last-event-id", "")
-        return ServerSentEvent(follow(world, principal, name, shown.row.id, last, _rendered))
+        shown = await deployment_queries.show_version(world, viewer.principal, name, version)
+        last = request.headers.get("last-event-id", after)
+
+        async def draw(shown: Shown) -> str:
+            return await _rendered(world, name, shown)
+
+        events = follow(world, viewer, name, shown.row.id, last, draw)
+        return Stream(events, headers=HEADERS, media_type="text/event-stream")
 
     @post("/cancel")
     async def cancel(
@@ -90,13 +91,15 @@ class DeploymentPages(Controller):
         form: FormMultiDict,
         version: int,
     ) -> Response[Any]:
-        """Stop it: first gracefully, then now."""
+        """Stop it: first gracefully, then now, which must be confirmed."""
         shown = await deployment_queries.show_version(world, principal, name, version)
         mode = str(form.get("mode", "graceful"))
         if mode == "graceful":
             await cancellation.cancel(world, principal, name, shown.row.id, "graceful")
-        elif mode == "now":
+        elif mode == "now" and form.get("sure"):
             await cancellation.cancel(world, principal, name, shown.row.id, "now")
+        elif mode == "now":
+            raise BadRequest(detail="To kill it now, confirm that you want that.")
         else:
             raise BadRequest(detail="mode must be graceful or now.")
         return seen(f"/{'/'.join(name)}/deployments/{version}")
@@ -119,20 +122,24 @@ class DeploymentPages(Controller):
         return seen(f"/{'/'.join(name)}/deployments/{submitted.version}")
 
 
-def facts(world: World, name: StackName, shown: Shown) -> dict[str, Any]:
-    """What the page's changing part is made from."""
+async def facts(world: World, name: StackName, shown: Shown) -> dict[str, Any]:
+    """What the page's changing part is made from; who asks may see the deployment."""
+    git = ((shown.configuration or {}).get("source") or {}).get("git") or {}
     return {
         "shown": shown,
         "row": shown.row,
         "path": "/" + "/".join(name),
         "is_live": shown.row.status in LIVE,
         "has_ended": shown.row.status in ENDED,
+        "branch": git.get("branch") or "",
+        "progress": await progress.of_updates(world, shown.updates),
+        "grace": int(world.config.deployments.grace_seconds * 1000),
         "now": world.now(),
     }
 
 
-def _rendered(world: World, name: StackName, shown: Shown) -> str:
-    return fragment("_deployment_state.html", **facts(world, name, shown))
+async def _rendered(world: World, name: StackName, shown: Shown) -> str:
+    return fragment("_deployment_state.html", **await facts(world, name, shown))
 
 
 ROUTES: list[Any] = [DeploymentPages]

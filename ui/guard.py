@@ -68,6 +68,12 @@ async def provide_form(request: AnyRequest, viewer: Viewer) -> FormMultiDict:
     return form
 
 
+def text_of(form: FormMultiDict, field: str) -> str:
+    """What was typed into a field, without the spaces around it; empty for none, or for a file."""
+    value = form.get(field, "")
+    return value.strip() if isinstance(value, str) else ""
+
+
 def provide_name(organization: str, project: str, stack: str) -> StackName:
     """The stack in the address."""
     return StackName(organization, project, stack)
@@ -82,8 +88,7 @@ def to_sign_in(request: AnyRequest, _: SignInFirst) -> Response[Any]:
 
 def on_problem(request: AnyRequest, problem: Problem) -> Response[Any]:
     """A problem as a page."""
-    viewer = _viewer_of(request)
-    return page("problem.html", viewer, status=problem.status, problem=problem, organization=None)
+    return _page(request, problem.status, problem.message)
 
 
 def on_http_exception(request: AnyRequest, problem: HTTPException) -> Response[Any]:
@@ -91,16 +96,18 @@ def on_http_exception(request: AnyRequest, problem: HTTPException) -> Response[A
     if isinstance(problem, NotFoundException):
         return on_problem(request, RouteNotFound())
     detail = problem.detail or "This address does not answer so."
+    return _page(request, problem.status_code, BadRequest(detail=detail).message)
+
+
+def _page(request: AnyRequest, status: int, message: str) -> Response[Any]:
+    viewer = viewer_of(request)
     return page(
-        "problem.html",
-        _viewer_of(request),
-        status=problem.status_code,
-        problem=BadRequest(detail=detail),
-        organization=None,
+        "problem.html", viewer, status=status, code=status, message=message, organization=None
     )
 
 
-def _viewer_of(request: AnyRequest) -> Viewer | None:
+def viewer_of(request: AnyRequest) -> Viewer | None:
+    """Who is signed in, where that is known already: error handlers can ask nobody."""
     viewer: Viewer | None = request.state.get("viewer")
     return viewer
 

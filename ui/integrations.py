@@ -200,9 +200,7 @@ async def new_app(
         viewer,
         leads_to=world.config.github_url,
         organization=None,
-        action=world.github.manifest_url(
-            app.creation_state(world, principal), github_organization
-        ),
+        action=world.github.manifest_url(app.creation_state(world, principal), github_organization),
         manifest=msgspec.json.encode(wanted).decode(),
         app_name=wanted["name"],
         github_organization=github_organization,

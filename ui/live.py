@@ -1,27 +1,40 @@
-"""What changes on an open page, as server-sent events."""
+"""What changes on an open deployment's page, as server-sent events.
+
+    begin   the log begins, perhaps anew: forget what was shown of it
+    log     `[[at, text], …]`: the log goes on with this text, written at these times (Unix ms)
+    state   the HTML of the page's part that shows the deployment's state
+    beat    nothing, every WAIT_SECONDS at least, so that a dead connection is noticed
+    end     nothing will follow
+    gone    nothing will follow: the text says why
+
+The id of `begin` and `log` is the log's attempt and byte offset. Who sends the last one back, as
+browsers do by themselves, loses nothing and is told nothing twice.
+"""
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import AsyncIterator, Callable
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
-from litestar.response import ServerSentEventMessage
 
-from control_plane.domain.deployment import ENDED
+from control_plane.domain.log_lines import Piece
 from control_plane.domain.names import StackName
-from control_plane.domain.principal import Principal
 from control_plane.errors import Problem
-from control_plane.services import deployment_logs, deployment_queries
-from control_plane.services.deployment_queries import Shown
-from control_plane.services.hints import deployment_topic
+from control_plane.services import deployment_tail
+from control_plane.services.deployment_tail import Draw, Part, Pass, Tail
+from control_plane.services.sessions import Viewer
 from control_plane.services.world import World
 
 WAIT_SECONDS = 10.0
-"""At least so often something is sent, so that a connection that is cut is noticed."""
-CHUNK_BYTES = 256 * 1024
-
-Render = Callable[[World, StackName, Shown], str]
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    # For proxies: what is held back is late.
+    "X-Accel-Buffering": "no",
+}
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -44,60 +57,130 @@ class Place(msgspec.Struct, frozen=True):
 
 async def follow(
     world: World,
-    principal: Principal,
+    viewer: Viewer,
     name: StackName,
     deployment_id: str,
     last: str,
-    render: Render,
-) -> AsyncIterator[ServerSentEventMessage]:
-    """A deployment's page until the deployment has ended and its log is whole."""
-    place = Place.read(last)
-    state = ""
-    with world.broker.subscribe(deployment_topic(deployment_id)) as wakes:
-        while True:
-            try:
-                shown = await deployment_queries.show(world, principal, name, deployment_id)
-                log = await deployment_logs.describe(world, principal, name, deployment_id)
-            except Problem as problem:
-                yield ServerSentEventMessage(event="gone", data=_json(problem.message))
-                return
-            if place is None or place.attempt != log.attempt or place.offset > log.length:
-                # A deployment that begins anew begins its log anew.
-                place = Place(log.attempt, 0)
-                yield ServerSentEventMessage(event="begin", data="{}", id=str(place))
-            async for reached, text in _texts(world, log, place):
-                place = reached
-                yield ServerSentEventMessage(event="log", data=_json(text), id=str(place))
-            rendered = render(world, name, shown)
-            if rendered != state:
-                state = rendered
-                yield ServerSentEventMessage(event="state", data=_json(rendered))
-            if shown.row.status in ENDED and place.offset == log.length:
-                yield ServerSentEventMessage(event="end", data="{}")
-                return
-            if not await wakes.wait(WAIT_SECONDS):
-                yield ServerSentEventMessage(comment="still here")
+    draw: Draw[str],
+) -> AsyncIterator[bytes]:
+    """A deployment's page until the deployment has ended and its log is whole.
+
+    `draw` makes the state's HTML, once for all who look at the deployment: nothing in it may be
+    one viewer's alone.
+    """
+    may_look = Pass(world, viewer, name, deployment_id)
+    reader = _Reader(Place.read(last))
+    seen = 0
+    with (
+        deployment_tail.watch(world, deployment_id, draw) as watch,
+        world.shared_reads.reader(),
+    ):
+        try:
+            while True:
+                found = await watch.after(seen, WAIT_SECONDS)
+                await may_look.check()
+                if found is None:
+                    yield _event("beat")
+                    continue
+                seen, tail = found
+                async for event in reader.news(world, tail):
+                    yield event
+                    await may_look.check()
+                if reader.has_all(tail):
+                    yield _event("end")
+                    return
+        except Problem as problem:
+            yield _event("gone", problem.message)
 
 
-async def _texts(
-    world: World, log: deployment_logs.Log, place: Place
-) -> AsyncIterator[tuple[Place, str]]:
-    """The log's text from a place on. A character that is cut in two waits for its other half."""
-    offset = place.offset
+class _Reader:
+    """What one page has been told."""
+
+    def __init__(self, place: Place | None) -> None:
+        self._place = place
+        self._state: str | None = None
+
+    async def news(self, world: World, tail: Tail[str]) -> AsyncIterator[bytes]:
+        """The events after which the page is as the tail is."""
+        log, place = tail.log, self._place
+        if place is None or place.attempt != log.attempt or place.offset > log.length:
+            # A deployment that begins anew begins its log anew.
+            place = self._place = Place(log.attempt, 0)
+            yield _event("begin", place=place)
+        pending = b""
+        async for part in deployment_tail.parts(world, tail, place.offset):
+            told = await _told(world, log.deployment_id, place, part, pending)
+            place, pending = Place(log.attempt, part.offset + part.size - len(told.rest)), told.rest
+            if told.event:
+                self._place = place
+                yield told.event
+        if pending and (log.complete or tail.ended):
+            self._place = Place(log.attempt, log.length)
+            yield _event("log", [(None, pending.decode(errors="replace"))], self._place)
+        if self._state != tail.drawn:
+            self._state = tail.drawn
+            yield _event("state", tail.drawn)
+
+    def has_all(self, tail: Tail[str]) -> bool:
+        """Whether nothing is left to tell, now and ever."""
+        return tail.ended and self._place == Place(tail.log.attempt, tail.log.length)
+
+
+class _Told(NamedTuple):
+    """A part of the log as an event; empty while there is no whole character in it."""
+
+    event: bytes
+    rest: bytes
+    """The beginning of a character whose other bytes are in the next part."""
+
+
+_TOLD_MAX = 128
+_told_lately: OrderedDict[tuple[Any, ...], _Told] = OrderedDict()
+
+
+async def _told(
+    world: World, deployment_id: str, place: Place, part: Part, pending: bytes
+) -> _Told:
+    """A part as an event, made once for all readers who stand at the same place."""
+    key = (deployment_id, place.attempt, pending, part.offset, part.size)
+    if key not in _told_lately:
+        piece = await part.read(world)
+    if (known := _told_lately.get(key)) is None:
+        # Nobody did it while the bytes were awaited.
+        known = _told_lately[key] = _tell(place, piece, pending)
+        while len(_told_lately) > _TOLD_MAX:
+            _told_lately.popitem(last=False)
+    return known
+
+
+def _tell(place: Place, piece: Piece, pending: bytes) -> _Told:
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    async for body in deployment_logs.read(world, log, offset, log.length):
-        for begin in range(0, len(body), CHUNK_BYTES):
-            chunk = body[begin : begin + CHUNK_BYTES]
-            text = decoder.decode(chunk)
-            offset += len(chunk)
-            pending = len(decoder.getstate()[0])
-            if text:
-                yield Place(log.attempt, offset - pending), text
-    rest = decoder.decode(b"", final=True)
-    if rest and log.complete:
-        yield Place(log.attempt, log.length), rest
+    decoder.setstate((pending, 0))
+    texts: list[tuple[int | None, str]] = []
+    for at_ms, body in _stretches(piece):
+        text = decoder.decode(body)
+        if text:
+            texts.append((at_ms, text))
+    rest = decoder.getstate()[0]
+    if not texts:
+        return _Told(b"", rest)
+    return _Told(_event("log", texts, Place(place.attempt, piece.end - len(rest))), rest)
 
 
-def _json(value: str) -> str:
-    """One line, whatever is in it: a line break would end the event's field."""
-    return msgspec.json.encode(value).decode()
+def _stretches(piece: Piece) -> Iterator[tuple[int | None, bytes]]:
+    """A piece's bytes with the time of each, as the marks say."""
+    at_ms: int | None = None
+    begin = piece.offset
+    for offset, mark_ms in piece.marks:
+        if begin < offset < piece.end:
+            yield at_ms, piece.body[begin - piece.offset : offset - piece.offset]
+            begin = offset
+        if offset < piece.end:
+            at_ms = mark_ms
+    yield at_ms, piece.body[begin - piece.offset :]
+
+
+def _event(name: str, data: object = "", place: Place | None = None) -> bytes:
+    """JSON is one line, whatever is in it: a line break would end the event's field."""
+    head = f"event: {name}\n" if place is None else f"event: {name}\nid: {place}\n"
+    return b"%sdata: %s\n\n" % (head.encode(), msgspec.json.encode(data))

@@ -1,28 +1,31 @@
-"""The home of an organization: what runs, what waits and why, what was; its queue; its pause."""
+"""The home of an organization: what runs, what waits and why, what was; and its stacks."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from litestar import Controller, Response, get, post
-from litestar.datastructures import FormMultiDict
+from litestar import Controller, Response, get
+from litestar.di import Provide
 from litestar.params import QueryParameter
 
 from control_plane.domain.deployment import Operation, Status
 from control_plane.domain.principal import Principal
-from control_plane.services import deployment_queries, organizations, pausing, stacks
-from control_plane.services.deployment_queries import ListQuery
+from control_plane.domain.trigger import Trigger
+from control_plane.services import deployment_queries, stack_listing
 from control_plane.services.sessions import Viewer
-from control_plane.services.stacks import Filters
+from control_plane.services.stack_listing import SORTS, STATES, Query
 from control_plane.services.world import World
+from ui.deployment_filters import Choice, Filters, Number, Words, provide_filters
 from ui.pages import page
 from ui.paging import neighbours
-from ui.sign_in import seen
 
 RECENT = 25
-STACKS = 200
+WAITING = 5
+"""How many that wait the home page shows; the queue's page has them all."""
+STACKS = 100
 
-Number = Annotated[int, QueryParameter(name="page")]
+Doing = Annotated[str, QueryParameter(name="state", max_length=200)]
 
 
 class OrganizationPages(Controller):
@@ -31,39 +34,48 @@ class OrganizationPages(Controller):
     path = "/{organization:str}"
     include_in_schema = False
 
-    @get()
+    @get(dependencies={"filters": Provide(provide_filters, sync_to_thread=False)})
     async def home(
         self,
         world: World,
         viewer: Viewer,
         principal: Principal,
         organization: str,
+        filters: Filters,
         number: Number = 1,
-        status: str = "",
-        operation: str = "",
     ) -> Response[str]:
         """What runs now, what waits and why, and what has been."""
-        query = ListQuery(
-            page=number,
-            page_size=RECENT,
-            statuses=[status] if status else (),
-            operations=[operation] if operation else (),
-        )
-        queue = await deployment_queries.queue(world, principal, organization)
         recent = await deployment_queries.list_of_organization(
-            world, principal, organization, query
+            world, principal, organization, filters.query(number, RECENT)
         )
+        stacks = await stack_listing.overview(world, principal, organization)
         return page(
             "organization.html",
             viewer,
             organization=organization,
-            queue=queue,
             recent=recent,
-            chosen={"status": status, "operation": operation},
+            chosen=filters,
             statuses=list(Status),
             operations=list(Operation),
-            pages=neighbours(number, RECENT, recent.total, status=status, operation=operation),
-            now=world.now(),
+            triggers=list(Trigger),
+            projects=stacks.projects,
+            stacks=stacks.total,
+            pages=neighbours(number, RECENT, recent.total, **filters.parameters),
+            url=world.config.public_url,
+            domain=urlsplit(world.config.public_url).netloc,
+            **await _now(world, principal, organization),
+        )
+
+    @get("/-/now")
+    async def now(
+        self, world: World, viewer: Viewer, principal: Principal, organization: str
+    ) -> Response[str]:
+        """The home page's first part alone, for one that is open already."""
+        return page(
+            "_now.html",
+            viewer,
+            organization=organization,
+            **await _now(world, principal, organization),
         )
 
     @get("/-/stacks")
@@ -73,65 +85,43 @@ class OrganizationPages(Controller):
         viewer: Viewer,
         principal: Principal,
         organization: str,
-        project: str = "",
+        words: Words = "",
+        project: Choice = "",
+        doing: Doing = "",
+        sort: Choice = "name",
+        number: Number = 1,
     ) -> Response[str]:
-        """The organization's stacks."""
-        filters = Filters(organization=organization, project=project or None)
-        found = await stacks.listing(world, principal, filters, None, STACKS)
+        """The organization's stacks: found by words, sorted, by pages."""
+        query = Query(
+            page=number,
+            page_size=STACKS,
+            words=words.strip(),
+            project=project.strip(),
+            state=doing,
+            sort=sort,
+        )
+        found = await stack_listing.listing(world, principal, organization, query)
+        chosen = {"q": query.words, "project": query.project, "state": doing}
+        kept = chosen | {"sort": "" if sort == "name" else sort}
         return page(
             "stacks.html",
             viewer,
             organization=organization,
-            project=project,
-            stacks=found.stacks,
-            more=found.after is not None,
+            query=query,
+            listing=found,
+            is_chosen=any(chosen.values()),
+            sorts=SORTS,
+            states=STATES,
+            pages=neighbours(number, STACKS, found.total, **kept),
+            start=(number - 1) * STACKS,
+            url=world.config.public_url,
+            domain=urlsplit(world.config.public_url).netloc,
         )
 
-    @get("/-/settings")
-    async def settings(
-        self, world: World, viewer: Viewer, principal: Principal, organization: str
-    ) -> Response[str]:
-        """The organization's limit and members."""
-        return page(
-            "organization_settings.html",
-            viewer,
-            organization=organization,
-            row=await organizations.show(world, principal, organization),
-            members=await organizations.members(world, principal, organization),
-        )
 
-    @get("/-/queue")
-    async def queue(
-        self, world: World, viewer: Viewer, principal: Principal, organization: str
-    ) -> Response[str]:
-        """What waits, in line, each with what it waits for."""
-        found = await deployment_queries.queue(world, principal, organization, 500)
-        metadata = await deployment_queries.organization_metadata(world, principal, organization)
-        return page(
-            "queue.html",
-            viewer,
-            organization=organization,
-            queue=found,
-            metadata=metadata,
-            may_pause=organization in principal.admin_of,
-            now=world.now(),
-        )
-
-    @post("/-/queue/pause")
-    async def pause(
-        self, world: World, principal: Principal, form: FormMultiDict, organization: str
-    ) -> Response[Any]:
-        """Begin no more deployments."""
-        await pausing.pause_organization(world, principal, organization, str(form.get("note", "")))
-        return seen(f"/{organization}/-/queue")
-
-    @post("/-/queue/resume")
-    async def resume(
-        self, world: World, principal: Principal, form: FormMultiDict, organization: str
-    ) -> Response[Any]:
-        """Let the queue go on."""
-        await pausing.resume_organization(world, principal, organization)
-        return seen(f"/{organization}/-/queue")
+async def _now(world: World, principal: Principal, organization: str) -> dict[str, Any]:
+    queue = await deployment_queries.queue(world, principal, organization, WAITING)
+    return {"queue": queue, "now": world.now()}
 
 
 ROUTES: list[Any] = [OrganizationPages]

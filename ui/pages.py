@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 
 from control_plane.services.sessions import Viewer
 from ui import words
+from ui.compression import accepts_gzip
 
 STATIC = Path(__file__).parent / "static"
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -71,21 +73,35 @@ def _templates() -> Environment:
 @cache
 def asset(name: str) -> str:
     """The address of a file in static/: it changes with the contents, so it is cached for ever."""
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(_contents(name)).hexdigest()[:12]
     return f"/static/{digest}/{name}"
 
 
 @get("/static/{version:str}/{name:str}", include_in_schema=False, sync_to_thread=False)
-def static(version: str, name: str) -> Response[bytes]:
+def static(request: Request[Any, Any, Any], version: str, name: str) -> Response[bytes]:
     """One of the console's own files."""
     known = {path.name for path in STATIC.iterdir()}
     if name not in known or asset(name) != f"/static/{version}/{name}":
         raise NotFoundException
-    return Response(
-        (STATIC / name).read_bytes(),
-        media_type=MEDIA_TYPES[Path(name).suffix],
-        headers={
-            "Cache-Control": "public, max-age=31536000, immutable",
-            "X-Content-Type-Options": "nosniff",
-        },
-    )
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable",
+        "Vary": "Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+    }
+    body = _contents(name)
+    if accepts_gzip(request.headers):
+        body = _packed(name)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, media_type=MEDIA_TYPES[Path(name).suffix], headers=headers)
+
+
+@cache
+def _contents(name: str) -> bytes:
+    """Read once, so that a file and its address stay of one mind when it is replaced."""
+    return (STATIC / name).read_bytes()
+
+
+@cache
+def _packed(name: str) -> bytes:
+    """A file in static/, compressed as well as can be; once."""
+    return gzip.compress(_contents(name), 9, mtime=0)

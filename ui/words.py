@@ -6,7 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from control_plane.domain import update
 from control_plane.domain.deployment import Status
+from control_plane.domain.expectation import about
+from ui.advice import TRIGGERS, advice
 
 STATUS_WORDS = {
     Status.NOT_STARTED: "Waiting",
@@ -33,7 +36,7 @@ def status_word(status: str) -> str:
 
 def operation_word(operation: str) -> str:
     """An operation for people."""
-    return OPERATION_WORDS.get(operation, operation)
+    return OPERATION_WORDS.get(operation, operation.replace("-", " ").capitalize())
 
 
 def moment(milliseconds: int | None) -> str:
@@ -66,10 +69,19 @@ def duration(milliseconds: int | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def trigger_word(trigger: str) -> str:
+    """A trigger for people, as it follows the word "through"."""
+    return TRIGGERS.get(trigger, trigger)
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "status_word": status_word,
     "operation_word": operation_word,
     "moment": moment,
     "clock": clock,
     "duration": duration,
+    "about": about,
+    "advice": advice,
+    "trigger_word": trigger_word,
+    "update_result": update.result,
 }

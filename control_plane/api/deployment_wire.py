@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from control_plane.domain.deployment import Status
 from control_plane.domain.update import result
-from control_plane.domain.waiting import Waiting
+from control_plane.domain.waiting import Blocker, Waiting
 from control_plane.services.deployment_queries import Shown
 from control_plane.services.history import UserInfo, seconds
 
@@ -84,6 +84,30 @@ class LogWire(Wire, kw_only=True):
     complete: bool
 
 
+class WaitingWire(Wire, kw_only=True):
+    """Why a deployment has not begun, and when it probably will."""
+
+    position: int
+    """In the line of its stack, from 1; 0 when it has been accepted."""
+    organization_position: int
+    reason: str
+    """stack_busy, stack_queue, organization_limit, stack_paused, organization_paused,
+    waiting_for_node, pool_offline, pool_not_ready, no_pool or next."""
+    sentence: str
+    """The same for people."""
+    waiting_for: str
+    """What must happen first, without "Waits for"."""
+    todo: str | UnsetType = UNSET
+    """What a person can do, where somebody must."""
+    since: str | UnsetType = UNSET
+    blocker: Blocker | None = None
+    expected_start: str | UnsetType = UNSET
+    """Left out while nobody can tell; then the basis says why."""
+    expected_start_basis: str | UnsetType = UNSET
+    """nothing_ahead, history, overdue, no_history, held, node or too_far."""
+    expected_start_sentence: str | UnsetType = UNSET
+
+
 class DeploymentWire(Wire, kw_only=True):
     """A deployment; `inherit_settings` and what follows only where one is shown alone."""
 
@@ -111,7 +135,8 @@ class DeploymentWire(Wire, kw_only=True):
     started: str | UnsetType = UNSET
     ended: str | UnsetType = UNSET
     cancel_requested: CancelWire | UnsetType = UNSET
-    queue: Waiting | UnsetType = UNSET
+    queue: WaitingWire | UnsetType = UNSET
+    expected_end: str | UnsetType = UNSET
     commit: CommitWire | UnsetType = UNSET
     log: LogWire
     inherit_settings: bool | UnsetType = UNSET
@@ -174,12 +199,32 @@ def deployment(shown: Shown, public_url: str) -> DeploymentWire:
     )
     _add_ending(wire, row)
     if shown.waiting is not None:
-        wire.queue = shown.waiting
+        wire.queue = _waiting(shown.waiting)
+    if shown.expected_end is not None:
+        wire.expected_end = optional_time(shown.expected_end.at)
     if shown.configuration is not None:
         wire.configuration = shown.configuration
         wire.inherit_settings = row.inherit_settings
         wire.latest_version = row.latest_version
         wire.needs_recovery_since = optional_time(shown.needs_recovery_since)
+    return wire
+
+
+def _waiting(found: Waiting) -> WaitingWire:
+    wire = WaitingWire(
+        position=found.position,
+        organization_position=found.organization_position,
+        reason=str(found.why),
+        sentence=found.sentence,
+        waiting_for=found.waiting_for,
+        todo=found.todo or UNSET,
+        since=optional_time(found.since),
+        blocker=found.blocker,
+    )
+    if found.expected is not None:
+        wire.expected_start = optional_time(found.expected.at)
+        wire.expected_start_basis = str(found.expected.basis)
+        wire.expected_start_sentence = found.expected.sentence
     return wire
 
 

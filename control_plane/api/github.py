@@ -135,9 +135,7 @@ class GitHubController(Controller):
         return await browsing.delivery(world, principal, organization, delivery_id)
 
     @get("/pull-requests")
-    async def forks(
-        self, world: World, principal: Principal, organization: str
-    ) -> list[PullFacts]:
+    async def forks(self, world: World, principal: Principal, organization: str) -> list[PullFacts]:
         """Pull requests of forks that wait for a member's approval."""
         return await browsing.forks_that_wait(world, principal, organization)
 

@@ -149,7 +149,15 @@ class OrganizationController(Controller):
         organization: str,
         page_size: PageSize = 100,
     ) -> QueueWire:
-        """What runs and what waits, in line, each with what it waits for."""
+        """What runs and what waits, in line, each with what it waits for.
+
+        What waits has a `queue`: its positions, from 1, in its stack's and its organization's
+        line; `reason`, a code, and `sentence`, the same for people; `todo` where somebody must
+        act; `since`; the `blocker`, such as the deployment before it; `expectedStart`, which is
+        left out while nobody can tell, and `expectedStartBasis` with its sentence: from which
+        history it is told, or why it cannot be. What runs has an `expectedEnd`, if its stack has
+        had the like before. These are estimates from the medians of each stack's last successes.
+        """
         found = await deployment_queries.queue(world, principal, organization, page_size)
         url = world.config.public_url
         return QueueWire(

@@ -68,6 +68,7 @@ def decide(
     try:
         _require_source(settings, limits)
         deployment_settings.require_own_image(settings)
+        deployment_settings.require_options_max(settings)
         deployment_settings.require_variables_max(settings, limits.environment_variables_max)
         pool = resolve_pool(settings, facts)
         _require_same_seal(settings, stored, pool, facts)

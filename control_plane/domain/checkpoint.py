@@ -198,6 +198,11 @@ def outputs(document: bytes) -> tuple[msgspec.Raw, msgspec.Raw | None]:
     )
 
 
+def provider_of(provider: msgspec.Raw | None) -> str:
+    """The kind of a secrets provider as `outputs` gives it, such as `service`; empty for none."""
+    return "" if provider is None else _read_provider(provider).type
+
+
 def at_home(document: bytes, home: Home) -> bytes:
     """The document with its service secrets provider at this address.
 

@@ -19,6 +19,10 @@ from runner_actors import contract
 
 Settings = dict[str, Any]
 
+TARGETS_MAX = 50
+TARGET_CHARACTERS_MAX = 2000
+MESSAGE_CHARACTERS_MAX = 2000
+
 READ_ONLY = ("version", "source")
 """Told by the server, and ignored when a client sends them back."""
 
@@ -245,6 +249,21 @@ def require_variables_max(settings: Settings, variables_max: int) -> None:
         raise BadRequest(
             detail=f"operationContext.environmentVariables has {len(variables)} entries, and may"
             f" have {variables_max}."
+        )
+
+
+def require_options_max(settings: Settings) -> None:
+    """Raise BadRequest for options that would not fit into the arguments of one CLI call."""
+    options = (settings.get("operationContext") or {}).get("options") or {}
+    targets = options.get("targets") or []
+    if len(targets) > TARGETS_MAX or any(not 0 < len(u) <= TARGET_CHARACTERS_MAX for u in targets):
+        raise BadRequest(
+            detail=f"operationContext.options.targets may be {TARGETS_MAX} URNs, each of 1 to"
+            f" {TARGET_CHARACTERS_MAX} characters."
+        )
+    if len(options.get("message") or "") > MESSAGE_CHARACTERS_MAX:
+        raise BadRequest(
+            detail=f"operationContext.options.message may have {MESSAGE_CHARACTERS_MAX} characters."
         )
 
 

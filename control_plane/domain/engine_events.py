@@ -7,10 +7,13 @@ only known ones are answered.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
+
+from control_plane.domain.urns import ROOT_STACK_TYPE
 
 KINDS = (
     "cancelEvent",
@@ -66,6 +69,79 @@ def read(raw: Raw) -> Numbered:
     if not 0 <= event.sequence < _SEQUENCE_MAX:
         raise InvalidEvent("'sequence' must be a natural number")
     return event
+
+
+class Interest(IntEnum):
+    """What of an update's events people are told, apart from the many that nobody asks for."""
+
+    DONE = 1
+    """A step of a resource that changes."""
+    SAID = 2
+    """What the program or the engine says by the way."""
+    WRONG = 3
+    """Errors, warnings, and how the update ended."""
+    UNSORTED = 4
+    """Kept before events were told apart."""
+
+
+class _Step(msgspec.Struct):
+    op: str = ""
+    type: str = ""
+
+
+class _OfResource(msgspec.Struct):
+    metadata: _Step = msgspec.field(default_factory=_Step)
+
+
+class _Diagnostic(msgspec.Struct):
+    severity: str = ""
+    ephemeral: bool = False
+
+
+class _Telling(msgspec.Struct, rename="camel"):
+    resource_pre_event: _OfResource | None = None
+    res_outputs_event: _OfResource | None = None
+    diagnostic_event: _Diagnostic | None = None
+    stdout_event: Raw = _NULL
+    res_op_failed_event: Raw = _NULL
+    error_event: Raw = _NULL
+    policy_event: Raw = _NULL
+    cancel_event: Raw = _NULL
+    summary_event: Raw = _NULL
+
+
+_read_telling = msgspec.json.Decoder(_Telling).decode
+
+
+def interest_of(raw: bytes | Raw) -> Interest | None:
+    """Of what interest an event is; None for the most, and for misshapen ones."""
+    try:
+        event = _read_telling(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    wrong = (
+        event.res_op_failed_event,
+        event.error_event,
+        event.policy_event,
+        event.cancel_event,
+        event.summary_event,
+    )
+    if any(payload != _NULL for payload in wrong):
+        return Interest.WRONG
+    said = event.diagnostic_event
+    if said is not None:
+        if said.ephemeral:
+            return None
+        return Interest.WRONG if said.severity in ("error", "warning") else Interest.SAID
+    if event.stdout_event != _NULL:
+        return Interest.SAID
+    steps = (event.resource_pre_event, event.res_outputs_event)
+    # What a refresh found is told when it has looked, so its beginnings say nothing.
+    done = any(step is not None and step.metadata.op not in ("same", "refresh") for step in steps)
+    ended = event.res_outputs_event
+    # The stack's own outputs are told in an event of a resource that stays the same.
+    done = done or (ended is not None and ended.metadata.type == ROOT_STACK_TYPE)
+    return Interest.DONE if done else None
 
 
 class Filter(NamedTuple):

@@ -20,6 +20,10 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     skip_install_dependencies: bool
     shell: str
     delete_after_destroy: bool
+    targets: list[str]
+    target_dependents: bool
+    refresh: bool
+    message: str
 
 
 def work_of(settings: Settings) -> Work:
@@ -34,6 +38,10 @@ def work_of(settings: Settings) -> Work:
         skip_install_dependencies=bool(options.get("skipInstallDependencies")),
         shell=options.get("shell") or "",
         delete_after_destroy=bool(options.get("deleteAfterDestroy")),
+        targets=list(options.get("targets") or []),
+        target_dependents=bool(options.get("targetDependents")),
+        refresh=bool(options.get("refresh")),
+        message=options.get("message") or "",
     )
 
 

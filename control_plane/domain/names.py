@@ -10,7 +10,20 @@ NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}\Z")
 
 
 RESERVED = frozenset(
-    {"api", "cli-login", "dev", "health", "metrics", "schema", "sign-in", "sign-out", "static"}
+    {
+        "-",
+        "api",
+        "cli-login",
+        "dev",
+        "health",
+        "metrics",
+        "schema",
+        "settings",
+        "sign-in",
+        "sign-out",
+        "static",
+        "welcome",
+    }
 )
 """What stands first in addresses of this server, and so can name no organization."""
 

@@ -164,6 +164,11 @@ _OPERATION = Fields(
                 "shell": Text(),
                 "deleteAfterDestroy": Flag(),
                 "remediateIfDriftDetected": Flag(),
+                # What Pulumi Cloud does not have: options of the CLI for the operation.
+                "targets": Texts(),
+                "targetDependents": Flag(),
+                "refresh": Flag(),
+                "message": Text(),
             }
         ),
         "role": Fields({"id": Text(), "name": Text(), "defaultIdentifier": Text()}),

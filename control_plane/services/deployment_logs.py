@@ -151,6 +151,11 @@ async def read(world: World, log: Log, start: int, end: int) -> AsyncIterator[by
         segment = rows[-1].segment + 1
 
 
+async def piece(world: World, row: Row[Any], start: int, size: int) -> Piece:
+    """So many bytes of a segment, with the times at which they were written."""
+    return _piece(row, start, await _bytes(world, row, start, size))
+
+
 async def _held(
     world: World,
     deployment_id: str,
@@ -280,12 +285,11 @@ async def _pieces(
         room -= size
     turn = asyncio.Semaphore(READS_AT_ONCE)
 
-    async def piece(row: Row[Any], skip: int, size: int) -> Piece:
+    async def part(row: Row[Any], skip: int, size: int) -> Piece:
         async with turn:
-            body = await _bytes(world, row, skip, size)
-        return _piece(row, skip, body)
+            return await piece(world, row, skip, size)
 
-    pieces = list(await asyncio.gather(*(piece(*each) for each in wanted)))
+    pieces = list(await asyncio.gather(*(part(*each) for each in wanted)))
     cut = bool(pieces) and not pieces[-1].whole
     more = cut or len(wanted) < len(segments) or len(segments) == log_reading.SEGMENTS_MAX
     return pieces, more
@@ -311,7 +315,7 @@ async def _bytes(world: World, row: Row[Any], start: int, size: int) -> bytes:
     if size == 0:
         return b""
     try:
-        body = await world.logs.read(row.object_key, start, size)
+        body = await world.shared_reads.read(world.logs, row.object_key, start, size)
     except KeyError:
         raise LogUnreadable(segment=row.segment) from None
     if len(body) != size:
@@ -375,8 +379,7 @@ async def _collect_segment(world: World, row: Row[Any], lines: NumberedLines) ->
     for start in range(0, row.length, CHUNK_BYTES):
         if lines.is_full:
             return
-        body = await _bytes(world, row, start, min(CHUNK_BYTES, row.length - start))
-        lines.take(_piece(row, start, body))
+        lines.take(await piece(world, row, start, min(CHUNK_BYTES, row.length - start)))
 
 
 def _days(world: World) -> str:

@@ -9,15 +9,16 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from control_plane.domain import deployment_settings
+from control_plane.domain import deployment_settings, expectation
 from control_plane.domain.deployment import LIVE, Operation, Status
+from control_plane.domain.expectation import Expected, Forecast
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
+from control_plane.domain.trigger import Trigger
 from control_plane.domain.waiting import Pause, Standing, Waiting, waiting
 from control_plane.errors import BadRequest, NotFound
-from control_plane.services import access
+from control_plane.services import access, forecasting
 from control_plane.services.history import Update, update_info
-from control_plane.services.readiness import POOL_SILENCE_MS
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store import deployment_queries as store
@@ -28,6 +29,8 @@ from control_plane.store.transaction import Transaction
 PAGE_SIZE_MAX = 100
 PAGE_MAX = 1_000_000
 QUEUE_SIZE_MAX = 500
+WORDS_MAX = 8
+"""How many words of a search are looked at."""
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +42,17 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     ascending: bool = False
     statuses: Collection[str] = ()
     operations: Collection[str] = ()
+    triggers: Collection[str] = ()
+    project: str = ""
+    who: str = ""
+    """The login of who asked for them."""
+    since: int | None = None
+    """Not asked for before; Unix milliseconds, as `until`, which is not included."""
+    until: int | None = None
+    count_max: int | None = None
+    """How many after this page are counted for the total; None: all."""
+    words: str = ""
+    """All of them are in the stack's name, the commit, a message, a login, or are the number."""
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,15 +62,28 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     steps: Sequence[Any]
     updates: Sequence[Any]
     waiting: Waiting | None = None
+    expected_end: Expected | None = None
+    """When it will probably end, while it runs and is shown alone or in the queue."""
     configuration: dict[str, Any] | None = None
     needs_recovery_since: int | None = None
+    previous_version: int | None = None
+    """The stack's deployment before it; where it is shown alone."""
 
 
 class ShownPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some deployments, and how many there are in all."""
+    """Some deployments, and how many there are in all; with `more`, at least so many."""
 
     deployments: Sequence[Shown]
     total: int
+    more: bool = False
+
+
+class StackPause(msgspec.Struct, frozen=True, kw_only=True):
+    """A paused stack, with who paused it, why, and when."""
+
+    project: str
+    stack: str
+    pause: Pause
 
 
 class OrganizationMetadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +95,8 @@ class OrganizationMetadata(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     counts: dict[str, int]
     paused_stacks: Sequence[str]
+    paused_at: int | None = None
+    stack_pauses: Sequence[StackPause] = ()
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +104,7 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: int
     paused: bool
+    organization_id: str
     queued_total: int
     live: Sequence[Shown]
     queued: Sequence[Shown]
@@ -96,6 +126,13 @@ async def show_version(world: World, principal: Principal, name: StackName, vers
         stack = await access.stack(tx, principal, name)
         row = await store.by_version(tx, stack.id, version) if version < 2**31 else None
         return await _detail(world, tx, row, f"#{version}")
+
+
+async def in_full(world: World, tx: Transaction, deployment_id: str) -> Shown:
+    """A deployment for those who are known to be let see it; raises NotFound."""
+    known = await deployments.by_id(tx, deployment_id)
+    row = await store.by_id(tx, known.stack_id, deployment_id) if known is not None else None
+    return await _detail(world, tx, row, deployment_id)
 
 
 @verb
@@ -166,18 +203,29 @@ async def organization_metadata(
         limit=organization.deployment_limit,
         counts=counts,
         paused_stacks=[f"{row.project}/{row.name}" for row in paused],
+        paused_at=organization.paused_at,
+        stack_pauses=[
+            StackPause(
+                project=row.project,
+                stack=row.name,
+                pause=Pause(by=row.paused_by or "", note=row.pause_note, at=row.paused_at),
+            )
+            for row in paused
+        ],
     )
 
 
 @verb
 async def queue(world: World, principal: Principal, login: str, size: int = 100) -> Queue:
-    """What the organization runs now, and the first `size` that wait, each with why."""
+    """What the organization runs now, and the first `size` that wait, each with why, and when it
+    will probably end or begin."""
     if not 1 <= size <= QUEUE_SIZE_MAX:
         raise BadRequest(detail=f"pageSize must be between 1 and {QUEUE_SIZE_MAX}.")
     async with world.database.snapshot() as tx:
         organization = await access.organization(tx, principal, login)
         rows = await store.unfinished(tx, organization.id, size)
         shown = await _with_parts(tx, rows)
+        forecast = await forecasting.of_rows(world, tx, rows)
         queued_total = await store.total(
             tx, Wanted(organization_id=organization.id, statuses=[str(Status.NOT_STARTED)])
         )
@@ -186,29 +234,43 @@ async def queue(world: World, principal: Principal, login: str, size: int = 100)
     return Queue(
         limit=organization.deployment_limit,
         paused=organization.paused_at is not None,
+        organization_id=organization.id,
         queued_total=queued_total,
-        live=[_waiting_as(each, _standing(world, each.row, len(live))) for each in live],
-        queued=_in_line(world, queued, len(live)),
+        live=[_live(world, each, forecast, len(live)) for each in live],
+        queued=_in_line(world, queued, forecast, len(live)),
     )
 
 
-def _in_line(world: World, queued: Sequence[Shown], live_count: int) -> list[Shown]:
+def _live(world: World, each: Shown, forecast: Forecast, live_count: int) -> Shown:
+    shown = _waiting_as(each, _standing(world, each.row, live_count), expectation.NODE)
+    return msgspec.structs.replace(shown, expected_end=forecast.ends[each.row.id])
+
+
+def _in_line(
+    world: World, queued: Sequence[Shown], forecast: Forecast, live_count: int
+) -> list[Shown]:
     """Each with its place: the line is read from its head, so that places can be counted off."""
-    ahead: defaultdict[str, int] = defaultdict(int)
+    before: defaultdict[str, list[Row[Any]]] = defaultdict(list)
     line = []
     for index, each in enumerate(queued):
+        ahead = before[each.row.stack_id]
         standing = msgspec.structs.replace(
             _standing(world, each.row, live_count),
-            ahead_in_stack=ahead[each.row.stack_id],
+            ahead_in_stack=len(ahead),
+            before_id=ahead[-1].id if ahead else None,
+            before_version=ahead[-1].version if ahead else None,
             ahead_in_organization=index,
         )
-        line.append(_waiting_as(each, standing))
-        ahead[each.row.stack_id] += 1
+        line.append(_waiting_as(each, standing, forecast.starts[each.row.id]))
+        ahead.append(each.row)
     return line
 
 
-def _waiting_as(shown: Shown, standing: Standing) -> Shown:
-    return msgspec.structs.replace(shown, waiting=waiting(standing))
+def _waiting_as(shown: Shown, standing: Standing, expected: Expected) -> Shown:
+    found = waiting(standing)
+    if found is not None:
+        found = msgspec.structs.replace(found, expected=expected)
+    return msgspec.structs.replace(shown, waiting=found)
 
 
 async def _detail(world: World, tx: Transaction, row: Row[Any] | None, what: str) -> Shown:
@@ -219,8 +281,10 @@ async def _detail(world: World, tx: Transaction, row: Row[Any] | None, what: str
     return msgspec.structs.replace(
         shown,
         waiting=await _waiting(world, tx, row),
+        expected_end=await forecasting.end_of(world, tx, row),
         configuration=deployment_settings.configuration_of(msgspec.json.decode(row.settings)),
         needs_recovery_since=stack.needs_recovery_since if stack is not None else None,
+        previous_version=await store.previous_version(tx, row.stack_id, row.version),
     )
 
 
@@ -233,9 +297,13 @@ async def _waiting(world: World, tx: Transaction, row: Row[Any]) -> Waiting | No
         standing = msgspec.structs.replace(
             standing,
             ahead_in_stack=ahead.in_stack,
+            before_id=ahead.before_id,
+            before_version=ahead.before_version,
             ahead_in_organization=ahead.in_organization,
         )
-    return waiting(standing)
+    expected = await forecasting.start_of(world, tx, row, standing.ahead_in_organization)
+    found = waiting(standing)
+    return None if found is None else msgspec.structs.replace(found, expected=expected)
 
 
 def _standing(world: World, row: Row[Any], live_count: int) -> Standing:
@@ -244,6 +312,7 @@ def _standing(world: World, row: Row[Any], live_count: int) -> Standing:
         organization=row.organization,
         live_id=row.live_id,
         live_version=row.live_version,
+        live_since=row.live_since,
         live_count=live_count,
         limit=row.deployment_limit,
         stack_paused=_pause(row.stack_paused_at, row.stack_paused_by, row.stack_pause_note),
@@ -251,21 +320,14 @@ def _standing(world: World, row: Row[Any], live_count: int) -> Standing:
             row.organization_paused_at, row.organization_paused_by, row.organization_pause_note
         ),
         pool=row.pool_name or row.pool_id,
-        pool_problem=_pool_problem(world, row),
+        pool_trouble=forecasting.pool_trouble(world, row),
         placement=row.waiting_for,
+        accepted_at=row.accepted_at,
     )
 
 
 def _pause(at: int | None, by: str | None, note: str) -> Pause | None:
-    return None if at is None else Pause(by=by or "", note=note)
-
-
-def _pool_problem(world: World, row: Row[Any]) -> str:
-    if row.pool_last_seen_at is None:
-        return "its gateway has never been online"
-    if row.pool_last_seen_at < world.now() - POOL_SILENCE_MS:
-        return "its gateway is silent"
-    return "" if row.pool_ready else "its gateway cannot reach Ray"
+    return None if at is None else Pause(by=by or "", note=note, at=at)
 
 
 async def _page(
@@ -276,6 +338,12 @@ async def _page(
         stack_id=stack_id,
         statuses=query.statuses,
         operations=query.operations,
+        triggers=query.triggers,
+        project=query.project,
+        who=query.who,
+        since=query.since,
+        until=query.until,
+        words=query.words.split()[:WORDS_MAX],
     )
     rows = await store.page(
         tx,
@@ -285,7 +353,13 @@ async def _page(
         limit=query.page_size,
         offset=(query.page - 1) * query.page_size,
     )
-    return ShownPage(deployments=await _with_parts(tx, rows), total=await store.total(tx, wanted))
+    total = (query.page - 1) * query.page_size + len(rows)
+    most = None if query.count_max is None else total + query.count_max
+    # A last page tells how many there are in all; else they are counted.
+    if len(rows) == query.page_size or (not rows and query.page > 1):
+        total = await store.total(tx, wanted, most)
+    shown = await _with_parts(tx, rows)
+    return ShownPage(deployments=shown, total=total, more=total == most)
 
 
 async def _with_parts(tx: Transaction, rows: Sequence[Row[Any]]) -> list[Shown]:
@@ -310,6 +384,7 @@ def _require_sensible(query: ListQuery) -> None:
     _require_known("sort", [query.sort], SORTABLE)
     _require_known("status", query.statuses, [str(each) for each in Status])
     _require_known("operation", query.operations, [str(each) for each in Operation])
+    _require_known("trigger", query.triggers, [str(each) for each in Trigger])
 
 
 def _require_known(what: str, given: Collection[str], known: Collection[str]) -> None:

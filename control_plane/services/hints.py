@@ -37,6 +37,11 @@ def deployment_topic(deployment_id: str) -> str:
     return f"deployment:{deployment_id}"
 
 
+def organization_topic(organization_id: str) -> str:
+    """Where those listen who show an organization's deployments."""
+    return f"org:{organization_id}"
+
+
 def wake_pools(world: World, tx: Transaction, ready: Iterable[Ready]) -> None:
     """After the commit, tell the pools that have work."""
     for pool_id in {each.pool_id for each in ready}:
@@ -59,5 +64,5 @@ def stack_changed(
     """After the commit, tell everybody who shows the deployment's status."""
     deployment_recorded(world, tx, deployment_id)
     tx.after_commit(partial(world.broker.wake, f"stack:{stack_id}"))
-    tx.after_commit(partial(world.broker.wake, f"org:{organization_id}"))
+    tx.after_commit(partial(world.broker.wake, organization_topic(organization_id)))
     tx.after_commit(partial(world.broker.wake, GITHUB_REPORTS))

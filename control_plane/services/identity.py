@@ -135,7 +135,7 @@ async def bootstrap(world: World, login: str, token: str | None) -> str | None:
     With a token given, that token works afterwards (for scripts; run again it changes nothing).
     Without, a token is made for a new user only; returned, this once. None: nothing new.
     """
-    _require_legal(login, "user")
+    _require_legal(login, "a user")
     if token is not None and token.startswith(tokens.RESERVED):
         raise BadRequest(
             detail="SLIPWAY_BOOTSTRAP_TOKEN must not begin like a token of another kind "
@@ -156,7 +156,7 @@ async def bootstrap(world: World, login: str, token: str | None) -> str | None:
 
 async def create_first_user(world: World, tx: Transaction, login: str) -> str:
     """Add the user who sets a server up; returns the id."""
-    _require_legal(login, "user")
+    _require_legal(login, "a user")
     return await _create_user(world, tx, login, True)
 
 
@@ -195,12 +195,17 @@ async def _add_token(
 @verb
 async def create_user(world: World, login: str) -> None:
     """Add a user with a personal organization; raises BadRequest when the login is taken."""
-    _require_legal(login, "user")
     async with world.database.transaction() as tx:
-        taken = await organizations.find(tx, login)
-        if taken is not None or await identity.user_by_login(tx, login) is not None:
-            raise BadRequest(detail=f"The name '{login}' is taken.")
-        await _create_user(world, tx, login, False)
+        await add_user(world, tx, login)
+
+
+async def add_user(world: World, tx: Transaction, login: str) -> str:
+    """Add a user with a personal organization; returns the id. Raises BadRequest."""
+    _require_legal(login, "a user")
+    taken = await organizations.find(tx, login)
+    if taken is not None or await identity.user_by_login(tx, login) is not None:
+        raise BadRequest(detail=f"The name '{login}' is taken.")
+    return await _create_user(world, tx, login, False)
 
 
 @verb
@@ -236,7 +241,7 @@ async def delete_token(world: World, principal: Principal, token_id: str) -> Non
 @verb
 async def create_organization(world: World, login: str, admin: str) -> None:
     """Add a shared organization with its first administrator."""
-    _require_legal(login, "organization")
+    _require_legal(login, "an organization")
     async with world.database.transaction() as tx:
         user = await identity.user_by_login(tx, admin)
         if user is None:
@@ -268,8 +273,8 @@ async def add_member(world: World, organization: str, login: str, role: str) -> 
 
 def _require_legal(name: str, what: str) -> None:
     if name in names.RESERVED:
-        raise BadRequest(detail=f"'{name}' cannot name a {what}: addresses here begin so.")
+        raise BadRequest(detail=f"'{name}' cannot name {what}: addresses here begin so.")
     if not names.is_legal(name):
         raise BadRequest(
-            detail=f"'{name}' cannot name a {what}: use up to 100 letters, digits, '-', '_', '.'."
+            detail=f"'{name}' cannot name {what}: use up to 100 letters, digits, '-', '_', '.'."
         )

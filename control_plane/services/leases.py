@@ -13,7 +13,7 @@ from control_plane.domain.deployment import LIVE, Reason, Status
 from control_plane.domain.principal import Pool
 from control_plane.errors import LeaseEnded, NotFound
 from control_plane.services import endings
-from control_plane.services.hints import deployment_recorded, lease_topic
+from control_plane.services.hints import lease_topic, stack_changed
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store import deployments
@@ -126,7 +126,7 @@ async def hold(world: World, pool: Pool, deployment_id: str, request: Hold) -> L
             waiting_for=request.waiting_for[:500],
         )
         if request.waiting_for != row.waiting_for:
-            deployment_recorded(world, tx, row.id)
+            stack_changed(world, tx, row.id, row.stack_id, row.organization_id)
     return _state(world, row)
 
 

@@ -11,7 +11,7 @@ from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
 from control_plane.errors import BadRequest
 from control_plane.services import access
-from control_plane.services.hints import wake_pools
+from control_plane.services.hints import organization_topic, wake_pools
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store import deployment_settings as settings
@@ -119,5 +119,8 @@ async def _go_on(world: World, tx: Transaction, stack_ids: list[str], organizati
     """The queue's pointers follow in the same transaction; whoever shows it looks again."""
     ready = await queue.refresh(tx, stack_ids=stack_ids, organization_ids=[organization_id])
     wake_pools(world, tx, ready)
-    for topic in [f"org:{organization_id}", *(f"stack:{stack_id}" for stack_id in stack_ids)]:
+    for topic in [
+        organization_topic(organization_id),
+        *(f"stack:{stack_id}" for stack_id in stack_ids),
+    ]:
         tx.after_commit(partial(world.broker.wake, topic))

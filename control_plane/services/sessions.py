@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import secrets
 
 import msgspec
 
@@ -38,6 +39,17 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int
 
 
+class OwnSession(msgspec.Struct, frozen=True, kw_only=True):
+    """One of somebody's sessions, as they see it."""
+
+    id: str
+    begun_at: int
+    ends_at: int
+    token_name: str | None
+    """Of the access token that it began with; None after a one-time link."""
+    is_this: bool
+
+
 async def viewer(world: World, cookie: str) -> Viewer:
     """Who is signed in with a cookie; raises NotLoggedIn."""
     digest = tokens.digest(_token_in(world, cookie))
@@ -49,23 +61,34 @@ async def viewer(world: World, cookie: str) -> Viewer:
                 raise NotLoggedIn()
             principal = await identity.principal_of(tx, user)
         world.token_cache.put(digest, principal)
-    form_token = _encoded(world.cipher.sign(cookie, "form"))
+    form_token = _masked(world.cipher.sign(cookie, "form"))
     return Viewer(principal=principal, cookie=cookie, form_token=form_token)
 
 
 def is_own_form(found: Viewer, form_token: str) -> bool:
     """Whether a form's token is this session's; in constant time."""
-    return hmac.compare_digest(found.form_token.encode(), form_token.encode())
+    return hmac.compare_digest(_unmasked(found.form_token), _unmasked(form_token))
 
 
 @verb
-async def sign_in(world: World, token: str) -> Opened:
-    """Begin a session with a personal access token; raises NotLoggedIn."""
+async def sign_in(world: World, token: str, before: str = "") -> Opened:
+    """Begin a session with a personal access token; raises NotLoggedIn.
+
+    `before` is the cookie that the browser had; a session of the same user in it is over.
+    """
     principal = await identity.authenticate(world, token)
     if not principal.token_id:
         raise NotLoggedIn()
     async with world.database.transaction() as tx:
+        await _end(world, tx, before, principal.user.id)
         return await _open(world, tx, principal.user.id, principal.token_id)
+
+
+@verb
+async def nobody_yet(world: World) -> bool:
+    """Whether the server still waits to be set up."""
+    async with world.database.snapshot() as tx:
+        return not await sessions.any_user(tx)
 
 
 @verb
@@ -97,12 +120,13 @@ async def leads_to_setup(world: World, token: str) -> bool:
 
 
 @verb
-async def sign_in_by_link(world: World, token: str) -> Opened:
-    """Use a one-time link; raises LinkUsed."""
+async def sign_in_by_link(world: World, token: str, before: str = "") -> Opened:
+    """Use a one-time link; raises LinkUsed. The user's session in the cookie `before` is over."""
     async with world.database.transaction() as tx:
         found = await sessions.take_link(tx, tokens.digest(token), world.now())
         if found is None or found.user_id is None:
             raise LinkUsed()
+        await _end(world, tx, before, found.user_id)
         return await _open(world, tx, found.user_id, None)
 
 
@@ -121,8 +145,80 @@ async def set_up(world: World, token: str, login: str) -> Opened:
 async def sign_out(world: World, found: Viewer) -> None:
     """End a session."""
     async with world.database.transaction() as tx:
-        await sessions.end(tx, tokens.digest(_token_in(world, found.cookie)))
+        digest = tokens.digest(_token_in(world, found.cookie))
+        await sessions.end(tx, digest, found.principal.user.id)
         tx.after_commit(world.token_cache.clear)
+
+
+@verb
+async def own(world: World, found: Viewer) -> list[OwnSession]:
+    """Where the viewer is signed in, newest first."""
+    this = tokens.digest(_token_in(world, found.cookie))
+    async with world.database.snapshot() as tx:
+        rows = await sessions.of_user(tx, found.principal.user.id, world.now())
+    return [
+        OwnSession(
+            id=row.id,
+            begun_at=row.created_at,
+            ends_at=row.expires_at,
+            token_name=row.token_name,
+            is_this=row.digest == this,
+        )
+        for row in rows
+    ]
+
+
+@verb
+async def end_one(world: World, found: Viewer, session_id: str) -> None:
+    """End one of the viewer's sessions; raises NotFound."""
+    async with world.database.transaction() as tx:
+        if not await sessions.end_one(tx, found.principal.user.id, session_id):
+            raise NotFound(what=f"Session '{session_id}'")
+        tx.after_commit(world.token_cache.clear)
+
+
+@verb
+async def end_all(world: World, found: Viewer) -> None:
+    """Sign the viewer out everywhere, here too."""
+    async with world.database.transaction() as tx:
+        await sessions.end_all(tx, found.principal.user.id)
+        tx.after_commit(world.token_cache.clear)
+
+
+def _masked(code: bytes) -> str:
+    """A code that looks different each time: the same bytes on page after page, compressed beside
+    words that a stranger chose, could be guessed by the pages' length."""
+    pad = secrets.token_bytes(len(code))
+    return _encoded(pad + _xor(pad, code))
+
+
+def _unmasked(text: str) -> bytes:
+    """The code under a mask; nothing of what is none."""
+    try:
+        both = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        return b""
+    half = len(both) // 2
+    return _xor(both[:half], both[half:])
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=False))
+
+
+async def _end(world: World, tx: Transaction, cookie: str, user_id: str) -> None:
+    try:
+        digest = tokens.digest(_token_in(world, cookie))
+    except NotLoggedIn:
+        return
+    await sessions.end(tx, digest, user_id)
+    tx.after_commit(world.token_cache.clear)
+
+
+async def open_for(world: World, tx: Transaction, user_id: str, before: str) -> Opened:
+    """Inside another verb: begin a user's session, in the place of the browser's one before."""
+    await _end(world, tx, before, user_id)
+    return await _open(world, tx, user_id, None)
 
 
 async def _open(world: World, tx: Transaction, user_id: str, token_id: str | None) -> Opened:

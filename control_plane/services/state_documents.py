@@ -47,6 +47,15 @@ async def load(world: World, key: str | None) -> bytes:
     return await worked(len(packed) * 8, _unpack, packed)
 
 
+async def examined(world: World, key: str, function: Callable[[bytes], R]) -> R:
+    """What a function finds in a document, unpacked and examined in one go.
+
+    So no more documents are held than there are threads, however many ask at once.
+    """
+    packed = await world.objects.get(key)
+    return await worked(len(packed) * 8, lambda: function(_unpack(packed)))
+
+
 async def keep(
     world: World, stack_id: str, update_id: str, number: int, document: bytes | Sequence[bytes]
 ) -> str:

@@ -19,6 +19,8 @@ class TokenCache:
 
     def __init__(self) -> None:
         self._entries: dict[bytes, tuple[float, Principal]] = {}
+        self.cleared = 0
+        """How often everything was forgotten: who asked before then may want to ask again."""
 
     def get(self, digest: bytes) -> Principal | None:
         """The principal of a token seen a moment ago."""
@@ -36,3 +38,4 @@ class TokenCache:
     def clear(self) -> None:
         """Forget everything: memberships or tokens have changed."""
         self._entries.clear()
+        self.cleared += 1

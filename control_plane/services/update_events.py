@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,12 +11,13 @@ from msgspec import Raw
 from sqlalchemy import Row
 
 from control_plane.domain import diagnostics, engine_events
-from control_plane.domain.engine_events import Filter
+from control_plane.domain.engine_events import Filter, Interest
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
 from control_plane.domain.update import Status
 from control_plane.errors import BadRequest, NotFound
 from control_plane.services import access, update_lease
+from control_plane.services.hints import deployment_recorded
 from control_plane.services.state_documents import worked
 from control_plane.services.update_lease import Lease
 from control_plane.services.updates import told
@@ -25,8 +27,16 @@ from control_plane.store import journal, updates
 from control_plane.store.transaction import Transaction
 
 PAGE_EVENTS = 500
-ACCOUNT_EVENTS_MAX = 20_000
-"""How many events an account of an update is made from."""
+ALL_EVENTS_MAX = 20_000
+"""How many events are given out at once."""
+TOLD_EVENTS_MAX = {
+    # Each step is reported before and after.
+    Interest.DONE: 2 * diagnostics.SHOWN_OPERATIONS_MAX,
+    Interest.SAID: diagnostics.SHOWN_MESSAGES_MAX - 200,
+    Interest.WRONG: 200,
+    Interest.UNSORTED: 20_000,
+}
+"""How many events of each interest an account of an update is made from."""
 
 
 class Page(NamedTuple):
@@ -41,13 +51,16 @@ async def record(world: World, lease: Lease, events: Sequence[Raw]) -> None:
     """Keep a batch of events; batches may come out of order, and twice."""
     numbered = [(_read(raw), bytes(raw)) for raw in events]
     summary = next((event.summary for event, _ in numbered if event.summary), None)
+    kept = [(event.sequence, body, engine_events.interest_of(body)) for event, body in numbered]
     async with world.database.transaction() as tx:
         row = await update_lease.hold(tx, lease, world.now(), lock=True)
-        await journal.add_events(tx, row.id, [(event.sequence, body) for event, body in numbered])
+        await journal.add_events(tx, row.id, kept)
         if summary is not None:
             changes = msgspec.json.encode(summary.resource_changes or {}).decode()
             await updates.change(tx, row.id, resource_changes=changes)
         told(world, tx, row.id)
+        if row.deployment_id is not None:
+            deployment_recorded(world, tx, row.deployment_id)
 
 
 def _read(raw: Raw) -> engine_events.Numbered:
@@ -83,15 +96,39 @@ async def read(
 async def account(
     world: World, principal: Principal, name: StackName, update_id: str
 ) -> diagnostics.Account:
-    """What the update said and did, in few words; raises NotFound."""
+    """What the update said and did, in few words; raises NotFound.
+
+    It is made from the first so many events of each interest; so what an account costs does not
+    grow with the stack, and errors, which come last, are among them however much else there is.
+    """
+    async with world.database.snapshot() as tx:
+        stack = await access.stack(tx, principal, name)
+        row = await updates.find(tx, stack.id, update_id)
+        if row is None:
+            raise NotFound(what=f"Update '{update_id}'")
+        told = {
+            interest: await journal.told_events(tx, row.id, interest, limit=limit)
+            for interest, limit in TOLD_EVENTS_MAX.items()
+        }
+        closing = [] if row.ended_at is None else await _closing(tx, row, 0)
+    is_cut = any(len(told[interest]) == limit for interest, limit in TOLD_EVENTS_MAX.items())
+    bodies = [body for _, body in sorted(itertools.chain(*told.values()))] + closing
+    made = await worked(sum(map(len, bodies)), diagnostics.account, bodies)
+    return msgspec.structs.replace(made, more=made.more or is_cut)
+
+
+async def all_of(
+    world: World, principal: Principal, name: StackName, update_id: str
+) -> list[bytes]:
+    """The update's events as they came, the first `ALL_EVENTS_MAX` of them; raises NotFound."""
     bodies: list[bytes] = []
     start: int | None = 0
-    while start is not None and len(bodies) < ACCOUNT_EVENTS_MAX:
+    while start is not None and len(bodies) < ALL_EVENTS_MAX:
         page = await read(world, principal, name, update_id, start=start)
         bodies += page.events
         # An update that runs has always a next page.
         start = page.next if page.events else None
-    return await worked(sum(map(len, bodies)), diagnostics.account, bodies)
+    return bodies
 
 
 async def _page(

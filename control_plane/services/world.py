@@ -10,7 +10,11 @@ from control_plane.config import Config
 from control_plane.services.github.ports import ChangedFiles, GitHub
 from control_plane.services.group_commit import GroupCommit
 from control_plane.services.ports import Broker, Cipher, Clock, LogReader, ObjectStore
+from control_plane.services.progress_tracker import Tracker
+from control_plane.services.shared_reads import SharedReads
+from control_plane.services.state_views_cache import Views
 from control_plane.services.token_cache import TokenCache
+from control_plane.services.watching import Watches
 from control_plane.store.transaction import Database
 
 
@@ -37,3 +41,11 @@ class World:
     """Where submitters meet, to share a commit."""
     deliveries: GroupCommit[Any, Any] = field(default_factory=GroupCommit)
     """Where webhook deliveries meet, likewise."""
+    watches: Watches = field(default_factory=Watches)
+    """What many look at, and is looked at once."""
+    shared_reads: SharedReads = field(default_factory=SharedReads)
+    """Where readers of logs meet, to share a read."""
+    progress: Tracker = field(default_factory=Tracker)
+    """How far updates have come that are looked at."""
+    views: Views = field(default_factory=Views)
+    """What was read of states that are looked at."""

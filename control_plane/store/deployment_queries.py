@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
+from control_plane.domain.deployment import Status
+from control_plane.store import dialect
 from control_plane.store.queue import LIVE_STATUSES, QUEUED_STATUS
 from control_plane.store.tables import (
     deployment_steps,
@@ -29,6 +42,12 @@ SORTABLE = {
 }
 """What a list may be sorted by. Deployments are created in the order of their positions."""
 
+RECENT_VERSIONS = 40
+"""How far back in a stack's history its usual durations are looked for."""
+
+_HEX = re.compile(r"[0-9a-fA-F]{1,40}\Z")
+_NUMBER = re.compile(r"#[0-9]{1,9}\Z")
+
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which deployments: of one stack or of a whole organization, and of which kinds."""
@@ -37,6 +56,15 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     stack_id: str | None = None
     statuses: Collection[str] = ()
     operations: Collection[str] = ()
+    triggers: Collection[str] = ()
+    project: str = ""
+    who: str = ""
+    """The login of who asked for them."""
+    since: int | None = None
+    """Not asked for before; Unix milliseconds, as `until`, which is not included."""
+    until: int | None = None
+    words: Collection[str] = ()
+    """Each is in the stack's name, the commit, a message, a login, or is the number, as `#12`."""
 
 
 async def by_id(tx: Transaction, stack_id: str, deployment_id: str) -> Row[Any] | None:
@@ -56,14 +84,22 @@ async def page(
     column = SORTABLE[sort]
     order = [column, deployments.c.position]
     ordered = order if ascending else [each.desc() for each in order]
-    query = _listed.where(_condition(wanted)).order_by(*ordered)
-    return await tx.all(query.limit(limit).offset(offset))
+    # Chosen by what an index may hold; only the page's rows are read in full.
+    chosen = select(deployments.c.position).where(_condition(tx, wanted)).order_by(*ordered)
+    found = await tx.all(chosen.limit(limit).offset(offset))
+    if not found:
+        return []
+    positions = [row.position for row in found]
+    return await tx.all(_listed.where(deployments.c.position.in_(positions)).order_by(*ordered))
 
 
-async def total(tx: Transaction, wanted: Wanted) -> int:
-    """How many deployments are wanted in all."""
-    query = select(func.count()).select_from(deployments).where(_condition(wanted))
-    return int(await tx.scalar(query))
+async def total(tx: Transaction, wanted: Wanted, most: int | None = None) -> int:
+    """How many deployments are wanted in all; with `most` they are counted only so far."""
+    if most is None:
+        query = select(func.count()).select_from(deployments).where(_condition(tx, wanted))
+        return int(await tx.scalar(query))
+    found = select(deployments.c.position).where(_condition(tx, wanted)).limit(most)
+    return int(await tx.scalar(select(func.count()).select_from(found.subquery())))
 
 
 async def steps_of(tx: Transaction, deployment_ids: Collection[str]) -> Sequence[Row[Any]]:
@@ -87,16 +123,23 @@ async def counts(tx: Transaction, organization_id: str) -> dict[str, int]:
 
 
 async def paused_stacks(tx: Transaction, organization_id: str) -> Sequence[Row[Any]]:
-    """The organization's paused stacks: project, name, and who paused them."""
+    """The organization's paused stacks: project, name, who paused them, since when and why."""
     return await tx.all(
-        select(stacks.c.project, stacks.c.name, stacks.c.paused_by, stacks.c.paused_at)
+        select(
+            stacks.c.project,
+            stacks.c.name,
+            stacks.c.paused_by,
+            stacks.c.paused_at,
+            stacks.c.pause_note,
+        )
         .where(stacks.c.organization_id == organization_id, stacks.c.paused_at.isnot(None))
         .order_by(stacks.c.project, stacks.c.name)
     )
 
 
 async def ahead(tx: Transaction, row: Row[Any]) -> Row[Any]:
-    """How many are queued before a deployment: `in_stack`, `in_organization`."""
+    """How many are queued before a deployment: `in_stack`, `in_organization`; and the last of
+    those of its stack: `before_id`, `before_version`."""
     found = await tx.first(
         _ahead,
         {
@@ -115,13 +158,29 @@ async def live_count(tx: Transaction, organization_id: str) -> int:
     return int(await tx.scalar(_live_count, {"organization_id": organization_id}))
 
 
+async def recent_successes(tx: Transaction, stack_ids: Collection[str]) -> Sequence[Row[Any]]:
+    """Successes among the last deployments of these stacks, newest first: `stack_id`, `operation`,
+    `started_at`, `ended_at`. Only so far back that it costs little, however long a history is."""
+    return await tx.all(_recent_successes, {"ids": list(stack_ids)})
+
+
+async def previous_version(tx: Transaction, stack_id: str, version: int) -> int | None:
+    """The number of the deployment before that one in its stack's history."""
+    found: int | None = await tx.scalar(
+        select(func.max(deployments.c.version)).where(
+            deployments.c.stack_id == stack_id, deployments.c.version < version
+        )
+    )
+    return found
+
+
 async def unfinished(tx: Transaction, organization_id: str, limit: int) -> Sequence[Row[Any]]:
     """The organization's live deployments and the first so many queued ones, oldest first."""
     live = await tx.all(
         _listed.where(
             deployments.c.organization_id == organization_id,
             deployments.c.status.in_(LIVE_STATUSES),
-        ).order_by(deployments.c.position)
+        )
     )
     queued = await tx.all(
         _listed.where(
@@ -131,20 +190,57 @@ async def unfinished(tx: Transaction, organization_id: str, limit: int) -> Seque
         .order_by(deployments.c.created_at, deployments.c.position)
         .limit(limit)
     )
-    return [*live, *queued]
+    # In order here: asked for it, SQLite walks all that the organization ever had, in that order.
+    return [*sorted(live, key=lambda row: row.position), *queued]
 
 
-def _condition(wanted: Wanted) -> ColumnElement[bool]:
-    scope = (
-        deployments.c.organization_id == wanted.organization_id
+def _condition(tx: Transaction, wanted: Wanted) -> ColumnElement[bool]:
+    columns = deployments.c
+    conditions = [
+        columns.organization_id == wanted.organization_id
         if wanted.stack_id is None
-        else deployments.c.stack_id == wanted.stack_id
-    )
-    return and_(
-        scope,
-        deployments.c.status.in_(wanted.statuses) if wanted.statuses else true(),
-        deployments.c.operation.in_(wanted.operations) if wanted.operations else true(),
-    )
+        else columns.stack_id == wanted.stack_id
+    ]
+    if wanted.statuses:
+        conditions.append(columns.status.in_(wanted.statuses))
+    if wanted.operations:
+        conditions.append(columns.operation.in_(wanted.operations))
+    if wanted.triggers:
+        conditions.append(columns.trigger.in_(wanted.triggers))
+    if wanted.since is not None:
+        conditions.append(columns.created_at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(columns.created_at < wanted.until)
+    if wanted.project:
+        conditions.append(columns.stack_id.in_(_stacks(wanted, stacks.c.project == wanted.project)))
+    if wanted.who:
+        conditions.append(columns.requested_by.in_(_users(users.c.login == wanted.who)))
+    return and_(*conditions, *(_has_word(tx, wanted, word) for word in wanted.words))
+
+
+def _has_word(tx: Transaction, wanted: Wanted, word: str) -> ColumnElement[bool]:
+    """Names are looked up in their own small tables, once for the whole query."""
+    columns = deployments.c
+    full_name = stacks.c.project + "/" + stacks.c.name
+    places = [
+        columns.stack_id.in_(_stacks(wanted, tx.contains(full_name, word))),
+        columns.requested_by.in_(_users(tx.contains(users.c.login, word))),
+        tx.contains(columns.message, word),
+        tx.contains(columns.source_message, word),
+    ]
+    if _HEX.match(word):
+        places.append(dialect.begins(columns.source_commit, word.lower()))
+    if _NUMBER.match(word):
+        places.append(columns.version == int(word.removeprefix("#")))
+    return or_(*places)
+
+
+def _stacks(wanted: Wanted, condition: ColumnElement[bool]) -> Select[Any]:
+    return select(stacks.c.id).where(stacks.c.organization_id == wanted.organization_id, condition)
+
+
+def _users(condition: ColumnElement[bool]) -> Select[Any]:
+    return select(users.c.id).where(condition)
 
 
 def _shown(*columns: Any) -> Select[Any]:
@@ -172,6 +268,7 @@ def _shown(*columns: Any) -> Select[Any]:
             pools.c.ready.label("pool_ready"),
             live.c.id.label("live_id"),
             live.c.version.label("live_version"),
+            live.c.accepted_at.label("live_since"),
         )
         .select_from(deployments)
         .join(stacks, stacks.c.id == deployments.c.stack_id)
@@ -219,7 +316,34 @@ _live_count = (
         deployments.c.status.in_(LIVE_STATUSES),
     )
 )
+_recent_successes = (
+    select(
+        deployments.c.stack_id,
+        deployments.c.operation,
+        deployments.c.started_at,
+        deployments.c.ended_at,
+    )
+    .join_from(stacks, deployments, deployments.c.stack_id == stacks.c.id)
+    .where(
+        stacks.c.id.in_(bindparam("ids", expanding=True)),
+        deployments.c.version > stacks.c.deployment_version - RECENT_VERSIONS,
+        deployments.c.status == literal_column(f"'{Status.SUCCEEDED}'"),
+        deployments.c.started_at.isnot(None),
+        deployments.c.ended_at.isnot(None),
+    )
+    .order_by(deployments.c.stack_id, deployments.c.version.desc())
+)
 _queued = deployments.alias("queued")
+_before = (
+    select(_queued.c.id, _queued.c.version)
+    .where(
+        _queued.c.stack_id == bindparam("stack_id"),
+        _queued.c.status == QUEUED_STATUS,
+        _queued.c.position < bindparam("position"),
+    )
+    .order_by(_queued.c.position.desc())
+    .limit(1)
+)
 _ahead = select(
     select(func.count())
     .select_from(_queued)
@@ -241,4 +365,6 @@ _ahead = select(
     )
     .scalar_subquery()
     .label("in_organization"),
+    _before.with_only_columns(_queued.c.id).scalar_subquery().label("before_id"),
+    _before.with_only_columns(_queued.c.version).scalar_subquery().label("before_version"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Table, event
+from sqlalchemy import ColumnElement, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -75,3 +75,21 @@ def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool, cache_
 def insert(dialect: str, table: Table) -> Any:
     """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
     return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+
+
+def contains(dialect: str, value: ColumnElement[str], words: str) -> ColumnElement[bool]:
+    """Whether a text contains another, in whatever case."""
+    pattern = "%" + _escaped(words) + "%"
+    # SQLite's LIKE ignores case by itself (of ASCII letters), and faster than lower() would.
+    if dialect == "sqlite":
+        return value.like(pattern, escape="\\")
+    return value.ilike(pattern, escape="\\")
+
+
+def begins(value: ColumnElement[str], words: str) -> ColumnElement[bool]:
+    """Whether a text begins with another."""
+    return value.like(_escaped(words) + "%", escape="\\")
+
+
+def _escaped(words: str) -> str:
+    return words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -15,6 +15,8 @@ from control_plane.store.transaction import Transaction
 
 Numbered = tuple[int, bytes]
 """The engine's number of an entry or event, and its JSON."""
+Event = tuple[int, bytes, int | None]
+"""The same of an event, and of what interest it is."""
 
 PARTITION = 100
 
@@ -49,9 +51,12 @@ async def forget(tx: Transaction, update_id: str) -> None:
     await tx.execute(delete(journal_entries).where(journal_entries.c.update_id == update_id))
 
 
-async def add_events(tx: Transaction, update_id: str, events: Iterable[Numbered]) -> None:
+async def add_events(tx: Transaction, update_id: str, events: Iterable[Event]) -> None:
     """Keep engine events of an update."""
-    rows = [{"update_id": update_id, "sequence": n, "body": body} for n, body in events]
+    rows = [
+        {"update_id": update_id, "sequence": n, "body": body, "interest": interest}
+        for n, body, interest in events
+    ]
     if rows:
         await tx.execute(tx.insert(update_events).on_conflict_do_nothing(), rows)
 
@@ -60,6 +65,14 @@ async def events(tx: Transaction, update_id: str, *, start: int, limit: int) -> 
     """Engine events of an update from a number on, in order."""
     rows = await tx.all(_events, {"update_id": update_id, "start": start, "most": limit})
     return [(row.sequence, row.body) for row in rows]
+
+
+async def told_events(
+    tx: Transaction, update_id: str, interest: int, *, limit: int
+) -> Sequence[Numbered]:
+    """The first so many engine events of an update that are of an interest, in order."""
+    values = {"update_id": update_id, "interest": interest, "most": limit}
+    return [(row.sequence, row.body) for row in await tx.all(_told_events, values)]
 
 
 async def last_event(tx: Transaction, update_id: str) -> int:
@@ -82,4 +95,22 @@ _events = (
     )
     .order_by(update_events.c.sequence)
     .limit(bindparam("most"))
+)
+# Their numbers first, which the index has by itself: SQLite would else read all of the update.
+_told = (
+    select(update_events.c.sequence)
+    .where(
+        update_events.c.update_id == bindparam("update_id"),
+        update_events.c.interest == bindparam("interest"),
+    )
+    .order_by(update_events.c.sequence)
+    .limit(bindparam("most"))
+)
+_told_events = (
+    select(update_events.c.sequence, update_events.c.body)
+    .where(
+        update_events.c.update_id == bindparam("update_id"),
+        update_events.c.sequence.in_(_told),
+    )
+    .order_by(update_events.c.sequence)
 )

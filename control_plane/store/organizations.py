@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, delete, func, select, update
 
 from control_plane.store.tables import memberships, organizations, users
 from control_plane.store.transaction import Transaction
@@ -80,3 +80,39 @@ async def set_pause(
 async def count(tx: Transaction) -> int:
     """How many organizations there are."""
     return int(await tx.scalar(select(func.count()).select_from(organizations)))
+
+
+async def change(tx: Transaction, organization_id: str, *, name: str, limit: int) -> None:
+    """Change what an organization is called, and how many of its deployments may be live."""
+    await tx.execute(
+        update(organizations)
+        .where(organizations.c.id == organization_id)
+        .values(name=name, deployment_limit=limit)
+    )
+
+
+async def role_of(tx: Transaction, organization_id: str, user_id: str) -> str | None:
+    """The user's role in the organization; None for who is no member."""
+    role: str | None = await tx.scalar(
+        select(memberships.c.role).where(
+            memberships.c.organization_id == organization_id, memberships.c.user_id == user_id
+        )
+    )
+    return role
+
+
+async def count_admins(tx: Transaction, organization_id: str) -> int:
+    """How many administrators the organization has."""
+    query = select(func.count()).where(
+        memberships.c.organization_id == organization_id, memberships.c.role == "admin"
+    )
+    return int(await tx.scalar(query))
+
+
+async def leave(tx: Transaction, organization_id: str, user_id: str) -> None:
+    """End a membership."""
+    await tx.execute(
+        delete(memberships).where(
+            memberships.c.organization_id == organization_id, memberships.c.user_id == user_id
+        )
+    )

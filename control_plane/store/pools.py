@@ -6,10 +6,16 @@ import uuid
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, or_, select, update
+from sqlalchemy import Row, bindparam, delete, func, or_, select, update
 
 from control_plane.store.queue import LIVE_STATUSES, QUEUED_STATUS
-from control_plane.store.tables import deployment_settings, deployments, pools, stacks
+from control_plane.store.tables import (
+    deployment_settings,
+    deployments,
+    pools,
+    queue_ready,
+    stacks,
+)
 from control_plane.store.transaction import Transaction
 
 _SEALED = '%"ciphertext"%'
@@ -30,6 +36,32 @@ async def hosted_default(tx: Transaction) -> Row[Any] | None:
 async def usable_by(tx: Transaction, organization_ids: Collection[str]) -> Sequence[Row[Any]]:
     """The pools that these organizations may name: their own, and the hosted ones."""
     return await tx.all(_usable_by, {"organization_ids": list(organization_ids)})
+
+
+async def seen_by(tx: Transaction, organization_id: str) -> Sequence[Row[Any]]:
+    """The pools that an organization may use, in full: its own first, by name."""
+    return await tx.all(
+        select(pools)
+        .where(or_(pools.c.organization_id.is_(None), pools.c.organization_id == organization_id))
+        .order_by(pools.c.organization_id.is_(None), pools.c.name, pools.c.id)
+    )
+
+
+async def work_of(tx: Transaction, organization_id: str) -> dict[str, tuple[int, int]]:
+    """How many deployments of an organization are live, and how many queued, by pool."""
+    counts: dict[str, tuple[int, int]] = {}
+    for index, condition in enumerate(
+        (deployments.c.status.in_(LIVE_STATUSES), deployments.c.status == QUEUED_STATUS)
+    ):
+        rows = await tx.all(
+            select(deployments.c.pool_id, func.count().label("number"))
+            .where(deployments.c.organization_id == organization_id, condition)
+            .group_by(deployments.c.pool_id)
+        )
+        for row in rows:
+            live, queued = counts.get(row.pool_id, (0, 0))
+            counts[row.pool_id] = (live, row.number) if index else (row.number, queued)
+    return counts
 
 
 async def create(
@@ -59,6 +91,31 @@ async def create(
 async def set_token(tx: Transaction, pool_id: str, token_digest: bytes) -> None:
     """Replace the pool's token; the old one is worth nothing from now on."""
     await tx.execute(update(pools).where(pools.c.id == pool_id).values(token_digest=token_digest))
+
+
+async def describe(tx: Transaction, pool_id: str, description: str) -> None:
+    """Note what the pool is for."""
+    await tx.execute(update(pools).where(pools.c.id == pool_id).values(description=description))
+
+
+async def remove(tx: Transaction, pool_id: str) -> None:
+    """Forget a pool, and the pointers to the work that it could have had."""
+    await tx.execute(delete(queue_ready).where(queue_ready.c.pool_id == pool_id))
+    await tx.execute(delete(pools).where(pools.c.id == pool_id))
+
+
+async def settings_that_mention(
+    tx: Transaction, organization_id: str, pool_id: str
+) -> Sequence[Row[Any]]:
+    """Deployment settings (`body`) of the organization's stacks with the pool's id in them."""
+    return await tx.all(
+        select(deployment_settings.c.body)
+        .join_from(deployment_settings, stacks)
+        .where(
+            stacks.c.organization_id == organization_id,
+            deployment_settings.c.body.like(f'%"{pool_id}"%'),
+        )
+    )
 
 
 async def set_key(tx: Transaction, pool_id: str, public_key: bytes, now: int) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, delete, func, select
 
-from control_plane.store.tables import login_links, sessions, users
+from control_plane.store.tables import access_tokens, login_links, sessions, users
 from control_plane.store.transaction import Transaction
 
 
@@ -43,9 +44,41 @@ async def user_of(tx: Transaction, digest: bytes, now: int) -> Row[Any] | None:
     )
 
 
-async def end(tx: Transaction, digest: bytes) -> None:
-    """Forget a session."""
-    await tx.execute(delete(sessions).where(sessions.c.digest == digest))
+async def end(tx: Transaction, digest: bytes, user_id: str) -> None:
+    """Forget the session of that digest, if it is the user's."""
+    await tx.execute(
+        delete(sessions).where(sessions.c.digest == digest, sessions.c.user_id == user_id)
+    )
+
+
+async def end_one(tx: Transaction, user_id: str, session_id: str) -> bool:
+    """Forget one of the user's sessions; whether there was one."""
+    result = await tx.execute(
+        delete(sessions).where(sessions.c.id == session_id, sessions.c.user_id == user_id)
+    )
+    return bool(result.rowcount)
+
+
+async def end_all(tx: Transaction, user_id: str) -> None:
+    """Forget all of the user's sessions."""
+    await tx.execute(delete(sessions).where(sessions.c.user_id == user_id))
+
+
+async def of_user(tx: Transaction, user_id: str, now: int) -> Sequence[Row[Any]]:
+    """The user's sessions, newest first, each with the name of the token that it began with."""
+    return await tx.all(
+        select(
+            sessions.c.id,
+            sessions.c.digest,
+            sessions.c.created_at,
+            sessions.c.expires_at,
+            access_tokens.c.name.label("token_name"),
+        )
+        .select_from(sessions)
+        .outerjoin(access_tokens, access_tokens.c.id == sessions.c.access_token_id)
+        .where(sessions.c.user_id == user_id, sessions.c.expires_at > now)
+        .order_by(sessions.c.created_at.desc(), sessions.c.id)
+    )
 
 
 async def add_link(tx: Transaction, user_id: str | None, digest: bytes, expires_at: int) -> None:

@@ -174,7 +174,8 @@ updates = Table(
     Column("checkpoint_sequence", Integer, nullable=False, default=0),
     Column("checkpoint_hash", Text),
     Index("ix_updates_stack_version", "stack_id", "version"),
-    Index("ix_updates_stack_created", "stack_id", "created_at"),
+    # So that a page far back, and how many there are, are told by the index alone.
+    Index("ix_updates_activity", "stack_id", "created_at", "id", "status", "dry_run"),
     Index("ix_updates_deployment_id", "deployment_id"),
     Index(
         "ix_updates_running_lease",
@@ -190,6 +191,16 @@ update_events = Table(
     Column("update_id", ForeignKey("updates.id", ondelete="CASCADE"), primary_key=True),
     Column("sequence", Integer, primary_key=True),
     Column("body", LargeBinary, nullable=False),
+    # What people are told of; null for the most, which nobody asks for.
+    Column("interest", Integer),
+    Index(
+        "ix_update_events_told",
+        "update_id",
+        "interest",
+        "sequence",
+        sqlite_where=column("interest").isnot(None),
+        postgresql_where=column("interest").isnot(None),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -315,6 +326,23 @@ deployments = Table(
         postgresql_where=_queued,
     ),
     Index("ix_deployments_organization", "organization_id", "position"),
+    # All that a list is filtered and searched by: a scan for a rare word reads the index alone.
+    # PostgreSQL refuses so wide an entry, and has parallel scans.
+    Index(
+        "ix_deployments_filters",
+        "organization_id",
+        "position",
+        "status",
+        "operation",
+        "trigger",
+        "stack_id",
+        "requested_by",
+        "created_at",
+        "version",
+        "source_commit",
+        "source_message",
+        "message",
+    ).ddl_if(dialect="sqlite"),
     Index("ix_deployments_organization_status", "organization_id", "status"),
     Index("ix_deployments_ended_at", "ended_at"),
 )

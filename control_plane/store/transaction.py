@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
-from sqlalchemy import CursorResult, Executable, Row, Table
+from sqlalchemy import ColumnElement, CursorResult, Executable, Row, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.outside import transaction_open
@@ -55,6 +55,10 @@ class Transaction:
     def insert(self, table: Table) -> Any:
         """An INSERT of this database's dialect, which knows ON CONFLICT."""
         return dialect.insert(self._connection.dialect.name, table)
+
+    def contains(self, value: ColumnElement[str], words: str) -> ColumnElement[bool]:
+        """A condition: the text contains these words, in whatever case."""
+        return dialect.contains(self._connection.dialect.name, value, words)
 
     @property
     def locks_rows(self) -> bool:

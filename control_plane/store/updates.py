@@ -224,6 +224,39 @@ async def previews_length(tx: Transaction, stack_id: str, since: int, until: int
     return int(await tx.scalar(query))
 
 
+async def activity(
+    tx: Transaction, stack_id: str, *, dry_run: bool | None, limit: int, offset: int
+) -> Sequence[Row[Any]]:
+    """The stack's updates and previews, newest first, each with its deployment's number."""
+    order = (updates.c.created_at.desc(), updates.c.id)
+    # Chosen by what the index holds; only the page's rows are read in full.
+    chosen = select(updates.c.id).where(*_active(stack_id, dry_run)).order_by(*order)
+    ids = [row.id for row in await tx.all(chosen.limit(limit).offset(offset))]
+    return await tx.all(_with_deployment.where(updates.c.id.in_(ids)).order_by(*order))
+
+
+async def activity_length(tx: Transaction, stack_id: str, *, dry_run: bool | None) -> int:
+    """How many updates and previews the stack has had."""
+    query = select(func.count()).select_from(updates).where(*_active(stack_id, dry_run))
+    return int(await tx.scalar(query))
+
+
+async def active(tx: Transaction, stack_id: str, update_id: str) -> Row[Any] | None:
+    """An update or preview with its deployment's number."""
+    return await tx.first(
+        _with_deployment.where(updates.c.stack_id == stack_id, updates.c.id == update_id)
+    )
+
+
+def _active(stack_id: str, dry_run: bool | None) -> list[ColumnElement[bool]]:
+    """What was made and never started (a CLI that died between two calls) is no activity."""
+    wanted = [
+        updates.c.stack_id == stack_id,
+        updates.c.status != str(Status.NOT_STARTED),
+    ]
+    return wanted if dry_run is None else [*wanted, updates.c.dry_run.is_(dry_run)]
+
+
 async def document_keys(tx: Transaction, stack_id: str) -> Sequence[str]:
     """Keys of all state documents that the stack's updates have left or started from."""
     rows = await tx.all(
@@ -282,3 +315,6 @@ _presented = (
     .join(stacks, stacks.c.id == updates.c.stack_id)
     .outerjoin(users, users.c.id == updates.c.requested_by)
 )
+_with_deployment = _presented.add_columns(
+    deployments.c.version.label("deployment_version")
+).outerjoin(deployments, deployments.c.id == updates.c.deployment_id)

@@ -6,7 +6,7 @@ import re
 import signal
 
 from runner_actors.attempt import Attempt, Failure, Tools, stopped
-from runner_actors.contract import Operation
+from runner_actors.contract import Grant, Operation
 from runner_actors.shim_client import Command, Exit
 
 _COMMANDS: dict[Operation, list[str]] = {
@@ -22,6 +22,7 @@ _NAMES: dict[Operation, str] = {
     "remediate-drift": "pulumi up --refresh",
 }
 """Of these two the CLI that follows a deployment must not see the name `pulumi <operation>`."""
+_REFRESHABLE: tuple[Operation, ...] = ("update", "preview", "destroy")
 REMOVE_STACK = "pulumi stack rm"
 _ERROR_CHARACTERS_MAX = 500
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -36,8 +37,21 @@ def step_name(operation: Operation) -> str:
 async def operate(attempt: Attempt, tools: Tools) -> Failure | None:
     """Run the operation. If it ended well it has succeeded, even when a cancel came meanwhile."""
     attempt.operating = True
-    ended = await _pulumi(attempt, tools, *_COMMANDS[attempt.grant.operation])
+    grant = attempt.grant
+    ended = await _pulumi(attempt, tools, *_COMMANDS[grant.operation], *options_of(grant))
     return _failure(ended, step_name(attempt.grant.operation))
+
+
+def options_of(grant: Grant) -> list[str]:
+    """What this one deployment wants otherwise; each value stands behind a `=`, never alone."""
+    options = [f"--target={urn}" for urn in grant.targets]
+    if grant.targets and grant.target_dependents:
+        options.append("--target-dependents")
+    if grant.refresh and grant.operation in _REFRESHABLE:
+        options.append("--refresh")
+    if grant.message:
+        options.append(f"--message={grant.message}")
+    return options
 
 
 async def remove_stack(attempt: Attempt, tools: Tools) -> Failure | None:

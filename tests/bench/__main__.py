@@ -21,6 +21,7 @@ from tests.bench import (
     latency,
     listing,
     memory,
+    pages,
     queue,
     report,
     state,
@@ -40,6 +41,7 @@ FIGURES: dict[str, Callable[[Path], Section]] = {
     "i": big_state.measure,
     "j": listing.measure,
     "k": encryption.measure,
+    "n": pages.measure,
     "p": webhooks.measure_latency,
     "q": webhooks.measure_burst,
 }

@@ -338,7 +338,8 @@ async def test_what_waits_says_why(desk: Desk) -> None:
     await desk.farm.run(grants[0])
     await desk.farm.sql("UPDATE pools SET last_seen_at = 0")
     assert "silent" in (await waiting_of(2))["waitingFor"]
-    assert (await waiting_of(3))["blocker"] == {"kind": "queue"}
+    behind = (await waiting_of(3))["blocker"]
+    assert (behind["kind"], behind["version"]) == ("queue", 2)
     queue = (await desk.http.get("/api/orgs/ada/deployments/queue")).json()
     assert [each["version"] for each in queue["queued"]] == [2, 3, 1]
     assert [each["queue"]["position"] for each in queue["queued"]] == [1, 2, 1]

@@ -32,7 +32,14 @@ def chromium() -> Iterator[Browser]:
 @contextmanager
 def signed_in(browser: Browser, slipway: Slipway, **options: Any) -> Iterator[Page]:
     """A page of somebody who has signed in; fails if anything goes wrong in its scripts."""
-    context = browser.new_context(base_url=slipway.url, **options)
+    with signed_in_at(browser, slipway.url, TOKEN, **options) as page:
+        yield page
+
+
+@contextmanager
+def signed_in_at(browser: Browser, url: str, token: str, **options: Any) -> Iterator[Page]:
+    """The same on any server whose token is given."""
+    context = browser.new_context(base_url=url, **options)
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     errors: list[str] = []
@@ -40,7 +47,7 @@ def signed_in(browser: Browser, slipway: Slipway, **options: Any) -> Iterator[Pa
     page.on("dialog", lambda dialog: errors.append(f"a dialog: {dialog.message}"))
     page.on("console", lambda line: errors.append(line.text) if _is_violation(line.text) else None)
     page.goto("/sign-in")
-    page.get_by_label("Access token").fill(TOKEN)
+    page.get_by_label("Access token").fill(token)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/ada")
     yield page
@@ -58,7 +65,7 @@ def look_at(page: Page, name: str) -> None:
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     size = page.viewport_size
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         page.screenshot(path=ARTIFACTS / f"{name}-{scheme}.png", full_page=True)
         problems += grave_problems(page)
     page.set_viewport_size(PHONE)
@@ -68,4 +75,4 @@ def look_at(page: Page, name: str) -> None:
         problems.append(f"{page.url}: {wide} px wide on a telephone")
     page.set_viewport_size(size)  # type: ignore[arg-type]
     page.emulate_media(color_scheme="light")
-    assert problems == []
+    assert not problems, "\n".join(problems)

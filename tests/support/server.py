@@ -30,9 +30,13 @@ class Server:
 
 @contextmanager
 def serving(
-    tmp_path: Path, *, clock: FakeClock | None = None, **settings: dict[str, object]
+    tmp_path: Path,
+    *,
+    clock: FakeClock | None = None,
+    empty: bool = False,
+    **settings: dict[str, object],
 ) -> Iterator[Server]:
-    """A server on a free port whose user `ada` has the tests' token."""
+    """A server on a free port whose user `ada` has the tests' token; `empty`: nobody is there."""
     world = make_world(tmp_path, config=settings, now=clock)
     monotonic = time.monotonic if clock is None else clock.monotonic
     server = uvicorn.Server(
@@ -48,7 +52,8 @@ def serving(
     )
 
     async def run() -> None:
-        await identity.bootstrap(world, ADMIN, TOKEN)
+        if not empty:
+            await identity.bootstrap(world, ADMIN, TOKEN)
         await server.serve()
         await world.database.close()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
 from control_plane.domain import engine_events
+from control_plane.domain.engine_events import Interest, interest_of
 
 
 @given(st.sets(st.integers(0, 30)), st.integers(0, 30))
@@ -39,3 +41,22 @@ def test_the_closing_events_say_how_it_ended() -> None:
         True,
         9,
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "op", "type_", "interest"),
+    [
+        ("resourcePreEvent", "update", "t:i:T", Interest.DONE),
+        ("resourcePreEvent", "same", "t:i:T", None),
+        ("resourcePreEvent", "refresh", "t:i:T", None),
+        ("resOutputsEvent", "same", "t:i:T", None),
+        ("resOutputsEvent", "update", "t:i:T", Interest.DONE),
+        ("resOutputsEvent", "same", "pulumi:pulumi:Stack", Interest.DONE),
+        ("resOpFailedEvent", "update", "t:i:T", Interest.WRONG),
+    ],
+)
+def test_of_what_interest_a_step_is(
+    kind: str, op: str, type_: str, interest: Interest | None
+) -> None:
+    body = {"sequence": 1, kind: {"metadata": {"op": op, "type": type_}}}
+    assert interest_of(json.dumps(body).encode()) is interest

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from control_plane.domain.deployment_settings import require_options_max
 from control_plane.domain.grant_settings import skips_intermediate, work_of
+from control_plane.errors import BadRequest
 from runner_actors.contract import GitSource, Value
 
 SEALED = {"ciphertext": "c2VhbGVk"}
@@ -63,3 +69,34 @@ def test_options() -> None:
     assert work.delete_after_destroy
     assert (work.shell, work.pre_run_commands) == ("sh", ["make"])
     assert skips_intermediate(settings)
+
+
+def test_what_one_operation_is_about() -> None:
+    options = {
+        "targets": ["urn:pulumi:dev::shop::t:index:T::a"],
+        "targetDependents": True,
+        "refresh": True,
+        "message": "why",
+    }
+    work = work_of({"operationContext": {"options": options}})
+    assert work.targets == options["targets"]
+    assert work.target_dependents
+    assert work.refresh
+    assert work.message == "why"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"targets": ["urn:a"] * 51}, "targets"),
+        ({"targets": [""]}, "targets"),
+        ({"targets": ["u" * 2001]}, "targets"),
+        ({"message": "m" * 2001}, "message"),
+    ],
+)
+def test_options_that_no_command_line_could_hold_are_refused(
+    options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadRequest, match=said):
+        require_options_max({"operationContext": {"options": options}})
+    require_options_max({"operationContext": {"options": {"targets": ["u" * 2000] * 50}}})

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.domain.deployment_settings import merge, settings_for_answer
-from ui.settings_form import FIELDS, Variable, patch_of, values_of, variables_of
+from control_plane.domain.settings_schema import SETTINGS, Fields, Flag, Number, Rule, Secret, Texts
+from control_plane.domain.settings_schema import Variables as VariablesRule
+from control_plane.errors import BadRequest
+from ui.settings_fields import FIELDS, VARIABLES
+from ui.settings_form import Variable, patch_of, values_of, variables_of, wrong_field
 
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"]))
 words = texts.filter(bool)
+ADDRESSES = (
+    "sourceContext.git.repoUrl",
+    "sourceContext.hg.repoUrl",
+    "sourceContext.template.sourceUrl",
+    "sourceContext.template.projectSourceUrl",
+)
 CIPHERTEXT = {"ciphertext": "A" * 64}
 
 
@@ -19,13 +30,14 @@ CIPHERTEXT = {"ciphertext": "A" * 64}
 def stored_settings(draw: st.DrawFn) -> dict[str, Any]:
     """Settings as the server keeps them."""
     patch: dict[str, Any] = {}
-    image = "executorContext.executorImage.reference"
-    for field in FIELDS:
-        if field.path == image or field.path == "sourceContext.git.repoUrl" or draw(st.booleans()):
-            continue
+    # An address of another server would leave the credentials behind; an image alone is a text.
+    alone = ("executorContext.executorImage.reference", *ADDRESSES)
+    possible = [field for field in FIELDS if field.path not in alone]
+    for field in draw(st.lists(st.sampled_from(possible), max_size=12, unique=True)):
         value: Any = {
             "text": words,
             "flag": st.just(True),
+            "number": st.integers(0, 10**9),
             "lines": st.lists(words, min_size=1, max_size=3),
             "secret": st.just(CIPHERTEXT),
         }[field.kind]
@@ -55,7 +67,7 @@ def sent(settings: dict[str, Any], **changes: Any) -> dict[str, Any]:
             form[field.path] = "\r\n".join(value)
         elif field.kind == "flag" and value:
             form[field.path] = "on"
-        elif field.kind == "text":
+        elif field.kind in ("text", "number"):
             form[field.path] = value
         elif field.kind == "secret":
             form[field.path] = ""
@@ -128,3 +140,58 @@ def test_variables_are_added_changed_made_secret_and_removed() -> None:
             }
         }
     }
+
+
+def leaves(rule: Rule, path: tuple[str, ...] = ()) -> dict[str, Rule]:
+    """The settings' fields that hold a value, by their path."""
+    if isinstance(rule, Fields):
+        parts = [leaves(each, (*path, key)) for key, each in rule.known.items()]
+        return {key: each for part in parts for key, each in part.items()}
+    return {".".join(path): rule}
+
+
+def test_every_field_of_the_settings_is_in_the_form() -> None:
+    kinds = {Flag: "flag", Number: "number", Texts: "lines", Secret: "secret"}
+    wanted = {
+        path: kinds.get(type(rule), "text")
+        for path, rule in leaves(SETTINGS).items()
+        if not isinstance(rule, VariablesRule)
+    }
+    assert {field.path: field.kind for field in FIELDS} == wanted
+    assert len(FIELDS) == len(wanted), "and none twice"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([Variable(name="A", value="1"), Variable(name="A", value="2")], "twice"),
+        ([Variable(name="B")], "type its value"),
+    ],
+)
+def test_rows_that_would_lose_something_are_refused(rows: list[Variable], said: str) -> None:
+    stored = {"operationContext": {"environmentVariables": {"B": CIPHERTEXT}}}
+    with pytest.raises(BadRequest, match=said) as caught:
+        patch_of(sent(stored), rows, stored)
+    assert wrong_field(str(caught.value.fields["detail"])) == VARIABLES
+
+
+@pytest.mark.parametrize(
+    ("patch", "path"),
+    [
+        (
+            {"sourceContext": {"git": {"repoUrl": "https://a:b@c.test/"}}},
+            "sourceContext.git.repoUrl",
+        ),
+        ({"gitHub": {"deployPullRequest": "x"}}, "gitHub.deployPullRequest"),
+        ({"operationContext": {"environmentVariables": {"": "x"}}}, VARIABLES),
+    ],
+)
+def test_a_refusal_names_its_field(patch: dict[str, Any], path: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        merge(None, patch)
+    assert wrong_field(str(caught.value.fields["detail"])) == path
+
+
+def test_what_names_no_field_is_about_none() -> None:
+    assert wrong_field("The stack's settings keep changing.") == ""
+    assert wrong_field("sourceContext.git.repoUrlsomething") == ""

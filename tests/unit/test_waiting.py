@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.domain.deployment import Status
-from control_plane.domain.waiting import Pause, Standing, waiting
+from control_plane.domain.waiting import Pause, PoolTrouble, Standing, Why, waiting
 
 pauses = st.none() | st.builds(Pause, by=st.sampled_from(["", "ada"]), note=st.text(max_size=3))
 standings = st.builds(
@@ -22,8 +22,14 @@ standings = st.builds(
     stack_paused=pauses,
     organization_paused=pauses,
     pool=st.just("default"),
-    pool_problem=st.sampled_from(["", "its gateway is silent"]),
-    placement=st.sampled_from(["", "a node"]),
+    pool_trouble=st.none()
+    | st.builds(
+        PoolTrouble,
+        why=st.sampled_from([Why.POOL_OFFLINE, Why.POOL_NOT_READY, Why.NO_POOL]),
+        problem=st.just("its gateway is silent"),
+        todo=st.just("Start it."),
+    ),
+    placement=st.sampled_from(["", "a node", "Waiting for a free machine."]),
 )
 
 
@@ -42,9 +48,12 @@ def test_what_could_begin_at_once_waits_for_nothing_in_particular(standing: Stan
         or standing.live_version is not None
         or standing.ahead_in_stack
         or standing.live_count >= standing.limit
-        or standing.pool_problem
+        or standing.pool_trouble
     )
     assert (found.blocker is None) == free
+    assert (found.why is Why.NEXT) == free
+    assert found.sentence.endswith(".") or found.sentence.startswith("Waiting")
+    assert not found.sentence.endswith("..")
 
 
 @settings(deadline=None)

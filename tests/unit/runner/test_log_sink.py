@@ -80,7 +80,7 @@ def test_every_pattern_of_writing(pattern: list[tuple[int, bytes, bool]]) -> Non
             pytest.MonkeyPatch.context() as patch,
         ):
             patch.setattr(log_sink, "SEGMENT_BYTES_MAX", 64)
-            patch.setattr(log_sink, "FIRST_SEGMENT_SECONDS", 0.001)
+            patch.setattr(log_sink, "SOON_SECONDS", 0.001)
             patch.setattr(log_sink, "SEGMENT_SECONDS", 0.002)
             written = Written(directory)
             running = asyncio.create_task(written.sink.run())
