@@ -41,13 +41,13 @@ async def start(world: World, onward: Next = "/") -> Response[Any]:
 
 @get("/sign-in/github/callback")
 async def callback(
-    request: AnyRequest, world: World, code: Code = "", state: State = ""
+    request: AnyRequest, world: World, code: Code = "", state_text: State = ""
 ) -> Response[Any]:
     """Back from GitHub: signed in, or on to the link of somebody who is."""
     nonce = request.cookies.get(NONCE, "")
     if not nonce:
         return seen(f"/-/github/linked?{request.url.query}")
-    back = await signing_in.finish(world, code, state, nonce, request.cookies.get(COOKIE, ""))
+    back = await signing_in.finish(world, code, state_text, nonce, request.cookies.get(COOKIE, ""))
     assert back.opened is not None  # noqa: S101 - signing in opens a session
     answer = signed_in(world, back.opened, back.onward)
     answer.delete_cookie(NONCE, path="/sign-in/github")
@@ -64,10 +64,10 @@ async def link(world: World, principal: Principal, form: FormMultiDict) -> Respo
 
 @get("/-/github/linked")
 async def linked(
-    world: World, principal: Principal, code: Code = "", state: State = ""
+    world: World, principal: Principal, code: Code = "", state_text: State = ""
 ) -> Response[Any]:
     """Back from GitHub with one's account there."""
-    return seen((await signing_in.finish_link(world, principal, code, state)).onward)
+    return seen((await signing_in.finish_link(world, principal, code, state_text)).onward)
 
 
 @post("/-/github/unlink")

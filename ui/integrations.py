@@ -217,10 +217,10 @@ def _host(world: World) -> str:
 
 @get("/settings/integrations/github/created")
 async def created(
-    world: World, principal: Principal, code: Code = "", state: State = ""
+    world: World, principal: Principal, code: Code = "", state_text: State = ""
 ) -> Response[Any]:
     """Back from GitHub with a new App."""
-    await app.create(world, principal, code, state)
+    await app.create(world, principal, code, state_text)
     return seen(f"/{principal.user.login}/-/settings/integrations")
 
 
@@ -230,12 +230,12 @@ async def installed(
     viewer: Viewer,
     principal: Principal,
     code: Code = "",
-    state: State = "",
+    state_text: State = "",
     installation_id: InstallationId = 0,
     setup_action: Action = "",
 ) -> Response[Any]:
     """Back from GitHub after an installation; without our `state` one says for whom it is."""
-    if not state:
+    if not state_text:
         return page(
             "github_claim.html",
             viewer,
@@ -245,7 +245,7 @@ async def installed(
             requested=setup_action == "request",
             organizations=sorted(principal.admin_of),
         )
-    done = await installing.finish(world, principal, state, code, installation_id)
+    done = await installing.finish(world, principal, state_text, code, installation_id)
     if done.onward:
         return seen(done.onward)
     accounts = "%2C".join(done.accounts) or "none"
