@@ -65,9 +65,7 @@ def watch(
     return world.watches.watch(world.broker, deployment_topic(deployment_id), look)
 
 
-async def _look(
-    world: World, deployment_id: str, draw: Draw[T], before: Tail[T] | None
-) -> Tail[T]:
+async def _look(world: World, deployment_id: str, draw: Draw[T], before: Tail[T] | None) -> Tail[T]:
     async with world.database.snapshot() as tx:
         shown = await deployment_queries.in_full(world, tx, deployment_id)
         row = shown.row

@@ -19,6 +19,7 @@ from tests.bench import (
     journal,
     large,
     latency,
+    line_on_screen,
     listing,
     memory,
     pages,
@@ -40,6 +41,7 @@ FIGURES: dict[str, Callable[[Path], Section]] = {
     "i": big_state.measure,
     "j": listing.measure,
     "k": encryption.measure,
+    "l": line_on_screen.measure,
     "n": pages.measure,
 }
 
