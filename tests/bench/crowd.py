@@ -35,6 +35,7 @@ from control_plane.store.tables import (
 from control_plane.store.tables import stacks as stacks_table
 from control_plane.store.transaction import Transaction
 from runner_actors.log_store import open_log_store
+from tests.bench.crowd_state import document, urn
 from tests.bench.report import say
 from tests.bench.servers import furnish
 from tests.support.slipway import TOKEN
@@ -53,9 +54,7 @@ HOT_DEPLOYMENTS = 3_000
 """Deployments, and updates, of the stack that has had the most."""
 LOG_LINES = 200_000
 LINES_A_SEGMENT = 4_000
-CHILDREN = 20
 """Of each component, itself included."""
-PROVIDER_ID = "5e0ec9cb-9e3c-4c1c-a0b3-0c1f4c1b9a55"
 DAY_MS = 86_400_000
 SPAN_MS = 60 * DAY_MS
 BATCH = 5_000
@@ -141,7 +140,7 @@ async def fill(world: World) -> Crowd:
         queued=(by_id[queued["stack_id"]], queued["version"]),
         update_version=update_version,
         preview_id=await _newest_preview(world, known[0].id),
-        resource=_urn(hot.project, hot.stack, RESOURCES // 2 + 1),
+        resource=urn(hot.project, hot.stack, RESOURCES // 2 + 1),
     )
 
 
@@ -456,7 +455,7 @@ def _event(row: dict[str, Any], number: int) -> bytes:
         }
     elif number % 100 == 99:
         event["diagnosticEvent"] = {
-            "urn": _urn("service-000", "stage-0", of),
+            "urn": urn("service-000", "stage-0", of),
             "prefix": "",
             "message": f"<{{%fg 3%}}>warning: this is said of {of}<{{%reset%}}>\n",
             "color": "raw",
@@ -480,67 +479,3 @@ def _event(row: dict[str, Any], number: int) -> bytes:
 
 
 # A state.
-
-
-def document(name: StackName, count: int) -> bytes:
-    """A state of that many resources: components with what they hold, and a provider for all."""
-    root = {
-        "urn": f"urn:pulumi:{name.stack}::{name.project}::pulumi:pulumi:Stack::{name.project}",
-        "custom": False,
-        "type": "pulumi:pulumi:Stack",
-    }
-    provider = {
-        "urn": f"{_stem(name.project, name.stack)}::pulumi:providers:aws::default_6_66_2",
-        "custom": True,
-        "id": PROVIDER_ID,
-        "type": "pulumi:providers:aws",
-    }
-    resources = [_resource(name.project, name.stack, number) for number in range(count - 2)]
-    manifest = {"time": "2026-01-02T03:04:05Z", "magic": "", "version": "v3.200.0"}
-    deployment = {"manifest": manifest, "resources": [root, provider, *resources]}
-    return json.dumps({"version": 3, "deployment": deployment}).encode()
-
-
-def _resource(project: str, stack: str, number: int) -> dict[str, Any]:
-    stem = _stem(project, stack)
-    component = number - number % CHILDREN
-    if number == component:
-        return {
-            "urn": _urn(project, stack, number),
-            "custom": False,
-            "type": "platform:index:Service",
-            "parent": f"{stem}::pulumi:pulumi:Stack::{project}",
-            "provider": "",
-        }
-    properties = {
-        "ami": "ami-0abcdef1234567890",
-        "instanceType": "t3.micro",
-        "subnetId": f"subnet-{number:08x}",
-        "tags": {"Name": f"web-{number}", "team": "platform", "note": "x" * 200},
-        "userData": "#!/bin/sh\n" + "echo hello\n" * 10,
-    }
-    return {
-        "urn": _urn(project, stack, number),
-        "custom": True,
-        "id": f"i-{number:017x}",
-        "type": "aws:ec2/instance:Instance",
-        "inputs": properties,
-        "outputs": properties | {"arn": f"arn:aws:ec2:eu-west-1:123456789012:instance/{number}"},
-        "parent": _urn(project, stack, component),
-        "provider": f"{stem}::pulumi:providers:aws::default_6_66_2::{PROVIDER_ID}",
-        "dependencies": [_urn(project, stack, component)],
-        "propertyDependencies": {"subnetId": [_urn(project, stack, component)]},
-        "created": "2026-01-02T03:04:05Z",
-        "modified": "2026-01-02T03:04:05Z",
-    }
-
-
-def _urn(project: str, stack: str, number: int) -> str:
-    if number % CHILDREN == 0:
-        return f"{_stem(project, stack)}::platform:index:Service::service-{number}"
-    kind = "platform:index:Service$aws:ec2/instance:Instance"
-    return f"{_stem(project, stack)}::{kind}::web-{number}"
-
-
-def _stem(project: str, stack: str) -> str:
-    return f"urn:pulumi:{stack}::{project}"
