@@ -35,7 +35,7 @@ from control_plane.store.tables import (
 from control_plane.store.tables import stacks as stacks_table
 from control_plane.store.transaction import Transaction
 from runner_actors.log_store import open_log_store
-from tests.bench.crowd_state import document, urn
+from tests.bench.crowd_state import document, resource, urn
 from tests.bench.report import say
 from tests.bench.servers import furnish
 from tests.support.slipway import TOKEN
@@ -54,7 +54,6 @@ HOT_DEPLOYMENTS = 3_000
 """Deployments, and updates, of the stack that has had the most."""
 LOG_LINES = 200_000
 LINES_A_SEGMENT = 4_000
-"""Of each component, itself included."""
 DAY_MS = 86_400_000
 SPAN_MS = 60 * DAY_MS
 BATCH = 5_000
@@ -463,7 +462,7 @@ def _event(row: dict[str, Any], number: int) -> bytes:
         }
     else:
         changed = of % 33 == 0
-        state = _resource("service-000", "stage-0", of)
+        state = resource("service-000", "stage-0", of)
         metadata = {
             "op": "update" if changed else "same",
             "urn": state["urn"],

@@ -8,6 +8,7 @@ from typing import Any
 from control_plane.domain.names import StackName
 
 CHILDREN = 20
+"""Of each component, itself included."""
 PROVIDER_ID = "5e0ec9cb-9e3c-4c1c-a0b3-0c1f4c1b9a55"
 
 
@@ -24,13 +25,14 @@ def document(name: StackName, count: int) -> bytes:
         "id": PROVIDER_ID,
         "type": "pulumi:providers:aws",
     }
-    resources = [_resource(name.project, name.stack, number) for number in range(count - 2)]
+    resources = [resource(name.project, name.stack, number) for number in range(count - 2)]
     manifest = {"time": "2026-01-02T03:04:05Z", "magic": "", "version": "v3.200.0"}
     deployment = {"manifest": manifest, "resources": [root, provider, *resources]}
     return json.dumps({"version": 3, "deployment": deployment}).encode()
 
 
-def _resource(project: str, stack: str, number: int) -> dict[str, Any]:
+def resource(project: str, stack: str, number: int) -> dict[str, Any]:
+    """One of a state's resources, by its number."""
     stem = _stem(project, stack)
     component = number - number % CHILDREN
     if number == component:
