@@ -186,7 +186,7 @@ def measure_latency(root: Path) -> Section:
         )
         for number in range(STACKS)
     ]
-    with _stage(root / "latency", wanted, settings) as stage, Wire(stage.served.port, TOKEN) as w:
+    with _stage(root / "latency", wanted, settings) as stage:
         events = stage.facts.of("push")
         for each in events[:WARM_UP]:
             _one(stage, w, each, 1, Samples())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -28,6 +29,9 @@ from control_plane.store.github import people, pulls
 MACHINE = "github"
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """Git's name of a directory without files: what a first commit is compared with."""
+BODY_KEPT_MAX = 4_096
+READ_KEPT_MAX = 10_000
+"""How many settings are remembered with what they say, and up to how many characters of each."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,14 @@ class Candidate:
     id: str
     name: StackName
     triggers: Triggers
-    settings: dict[str, Any]
+    body: str
+    """The stored settings, as JSON."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings; most events only want to know the triggers in them."""
+        found: dict[str, Any] = msgspec.json.decode(self.body)
+        return found
 
 
 @dataclass(frozen=True)
@@ -61,12 +72,19 @@ def candidates(rows: Sequence[Row[Any]]) -> list[Candidate]:
     """Stacks whose settings name the event's repository."""
     found = []
     for row in rows:
-        settings = msgspec.json.decode(row.body)
-        read = triggers.read(settings)
+        read = _read_often(row.body) if len(row.body) <= BODY_KEPT_MAX else _read(row.body)
         if read is not None:
             name = StackName(row.organization, row.project, row.name)
-            found.append(Candidate(row.id, name, read, settings))
+            found.append(Candidate(row.id, name, read, row.body))
     return found
+
+
+def _read(body: str) -> Triggers | None:
+    return triggers.read(msgspec.json.decode(body))
+
+
+_read_often = lru_cache(maxsize=READ_KEPT_MAX)(_read)
+"""The same text says the same: of a thousand stacks, hardly one has other settings than before."""
 
 
 def machine(organization: str) -> Principal:
@@ -167,21 +185,32 @@ async def follow(
     author: str,
 ) -> tuple[StackVerdict, ...]:
     """Queue what is wanted; each stack's verdict in the order in which they were judged."""
-    return tuple(
-        await asyncio.gather(
-            *(_follow(scene, stack, verdict, title, author) for stack, verdict in judged)
+    queued = await asyncio.gather(
+        *(
+            _queue(scene, stack, verdict, title, author)
+            for stack, verdict in judged
+            if isinstance(verdict, Deploy)
         )
+    )
+    # Of a thousand stacks most say no, and waiting for nothing a thousand times takes its time.
+    in_turn = iter(queued)
+    return tuple(
+        next(in_turn) if isinstance(verdict, Deploy) else _refusal(stack, verdict)
+        for stack, verdict in judged
     )
 
 
-async def _follow(
-    scene: Scene, stack: Candidate, verdict: Verdict, title: str, author: str
-) -> StackVerdict:
+def _refusal(stack: Candidate, verdict: No | Need) -> StackVerdict:
     label = f"{stack.name.project}/{stack.name.stack}"
     if isinstance(verdict, Need):
         return StackVerdict(stack=label, code="unknown", message="GitHub did not say enough.")
-    if isinstance(verdict, No):
-        return StackVerdict(stack=label, code=str(verdict.code), message=verdict.why)
+    return StackVerdict(stack=label, code=str(verdict.code), message=verdict.why)
+
+
+async def _queue(
+    scene: Scene, stack: Candidate, verdict: Deploy, title: str, author: str
+) -> StackVerdict:
+    label = f"{stack.name.project}/{stack.name.stack}"
     try:
         submitted = await _submit(scene, stack, verdict, title, author)
     except Problem as problem:
