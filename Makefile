@@ -54,7 +54,7 @@ fmt: $(STAMP) ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-bench: setup ## measure, each figure beside its yardstick (BENCH="a d k" chooses of a to k)
+bench: setup ## measure, each figure beside its yardstick (BENCH="a d k" chooses of a to q)
 	@$(BIN)/python -m tests.bench $(BENCH)
 
 lock: ## resolve the dependencies again into requirements.lock (needs uv)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import FormMultiDict
 from litestar.di import Provide
+from litestar.params import QueryParameter
 
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
@@ -14,13 +15,16 @@ from control_plane.errors import BadRequest, Conflict, Forbidden, NotFound, Prob
 from control_plane.services import deployment_settings, stacks
 from control_plane.services.sessions import Viewer
 from control_plane.services.world import World
-from ui import settings_form
+from ui import repositories, settings_form
 from ui.guard import provide_name
 from ui.pages import page
+from ui.repositories import BRANCH, REPOSITORY, Choices
 from ui.settings_fields import GROUPS, VARIABLES
 from ui.settings_form import Settings
 from ui.sign_in import seen
 from ui.stack import STACK, stored_settings
+
+Chosen = Annotated[str, QueryParameter(name="repository", max_length=300)]
 
 
 class DeploySettingsPages(Controller):
@@ -38,11 +42,13 @@ class DeploySettingsPages(Controller):
         principal: Principal,
         name: StackName,
         saved: bool = False,
+        repository: Chosen = "",
     ) -> Response[str]:
-        """The form, with what is set; secrets are not in it."""
+        """The form, with what is set; secrets are not in it. A repository may be chosen in it."""
         await stacks.get(world, principal, name)
         stored = await stored_settings(world, principal, name)
-        return _page(viewer, name, stored, saved=saved)
+        choices = await repositories.choices(world, principal, name, stored, repository)
+        return _page(viewer, name, stored, choices, saved=saved)
 
     @post()
     async def save(
@@ -62,7 +68,8 @@ class DeploySettingsPages(Controller):
         except (NotFound, Forbidden):
             raise
         except Problem as problem:
-            return _page(viewer, name, stored, problem=problem, form=form)
+            choices = await repositories.choices(world, principal, name, stored)
+            return _page(viewer, name, stored, choices, problem=problem, form=form)
         return seen(f"/{'/'.join(name)}/settings?saved=1")
 
     @post("/delete")
@@ -78,7 +85,8 @@ class DeploySettingsPages(Controller):
         if not form.get("confirmed"):
             stored = await stored_settings(world, principal, name)
             problem = BadRequest(detail="Tick the box to delete the settings and their secrets.")
-            return _page(viewer, name, stored, problem=problem)
+            choices = await repositories.choices(world, principal, name, stored)
+            return _page(viewer, name, stored, choices, problem=problem)
         await deployment_settings.remove(world, principal, name)
         return seen(f"/{'/'.join(name)}/settings?saved=1")
 
@@ -97,13 +105,14 @@ def _page(
     viewer: Viewer,
     name: StackName,
     stored: Settings,
+    choices: Choices,
     *,
     saved: bool = False,
     problem: Problem | None = None,
     form: FormMultiDict | None = None,
 ) -> Response[str]:
     """The form as it is stored; after a problem, as it was sent, but without secrets."""
-    values = settings_form.values_of(stored)
+    values = settings_form.values_of(stored) | choices.filled
     variables = settings_form.variables_of(stored)
     if form is not None:
         values = settings_form.sent_values(dict(form), stored)
@@ -116,6 +125,9 @@ def _page(
         organization=name.organization,
         name=name,
         groups=GROUPS,
+        choices=choices,
+        lists={REPOSITORY: choices.repositories, BRANCH: choices.branches},
+        repository_field=REPOSITORY,
         values=values,
         variables=variables,
         version=stored.get("version", ""),

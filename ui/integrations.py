@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 
 from control_plane.domain.github import manifest
 from control_plane.domain.principal import Principal
-from control_plane.errors import BadRequest, Conflict
+from control_plane.errors import BadRequest, Conflict, NotFound
 from control_plane.services.github import app, browsing, installing, pulls
 from control_plane.services.sessions import Viewer
 from control_plane.services.world import World
@@ -52,6 +52,7 @@ class Integrations(Controller):
             "integrations.html",
             viewer,
             leads_to=world.config.github_url,
+            github_url=world.config.github_url.rstrip("/"),
             organization=organization,
             integration=await installing.show(world, principal, organization),
             recent=recent.deliveries,
@@ -74,7 +75,7 @@ class Integrations(Controller):
     ) -> Response[Any]:
         """To GitHub, to show which installations one controls."""
         number = text_of(form, "installation_id") or "0"
-        if not number.isdigit():
+        if not _is_number(number):
             raise BadRequest(detail="The installation's number is no number.")
         return seen(await installing.start_claim(world, principal, organization, int(number)))
 
@@ -88,6 +89,7 @@ class Integrations(Controller):
         installation_id: int,
     ) -> Response[str]:
         """What an uninstall deletes."""
+        _require_id(installation_id)
         integration = await installing.show(world, principal, organization)
         return page(
             "github_uninstall.html",
@@ -110,6 +112,7 @@ class Integrations(Controller):
         installation_id: int,
     ) -> Response[Any]:
         """Uninstall the App from an account."""
+        _require_id(installation_id)
         await installing.uninstall(world, principal, organization, installation_id)
         return seen(f"/{organization}/-/settings/integrations")
 
@@ -123,6 +126,7 @@ class Integrations(Controller):
         installation_id: int,
     ) -> Response[Any]:
         """Turn comments on pull requests on or off."""
+        _require_id(installation_id)
         wanted = text_of(form, "comments") == "on"
         await installing.set_comments(world, principal, organization, installation_id, wanted)
         return seen(f"/{organization}/-/settings/integrations")
@@ -133,14 +137,12 @@ class Integrations(Controller):
     ) -> Response[Any]:
         """Let a fork's head commit be previewed."""
         number = text_of(form, "number")
-        if not number.isdigit() or len(number) > 9:
-            raise BadRequest(detail="The pull request's number is no number.")
         await pulls.approve(
             world,
             principal,
             organization,
             text_of(form, "repository"),
-            int(number),
+            int(number) if _is_number(number) else 0,
             text_of(form, "sha"),
         )
         return seen(f"/{organization}/-/settings/integrations")
@@ -180,6 +182,16 @@ class Integrations(Controller):
             organization=organization,
             delivery=await browsing.delivery(world, principal, organization, delivery_id),
         )
+
+
+def _require_id(installation_id: int) -> None:
+    """GitHub's numbers are within what every JSON parser keeps exactly."""
+    if not 0 <= installation_id < 2**53:
+        raise NotFound(what=f"Installation {installation_id}")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16
 
 
 @get("/settings/integrations/github/new")
@@ -236,6 +248,8 @@ async def installed(
 ) -> Response[Any]:
     """Back from GitHub after an installation; without our `state` one says for whom it is."""
     if not state_text:
+        if owner := await installing.claimed_by(world, principal, installation_id):
+            return seen(f"/{owner}/-/settings/integrations")
         return page(
             "github_claim.html",
             viewer,

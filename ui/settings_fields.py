@@ -68,8 +68,6 @@ def _pushes(path: str) -> list[Field]:
 GROUPS: Sequence[Group] = (
     Group(
         title="Source",
-        note="Choosing a repository from a list comes with the GitHub App:"
-        " Settings > Integrations.",
         fields=(
             Field(path=f"{_GIT}.repoUrl", label="Git repository", hint="Over HTTPS or SSH"),
             Field(path=f"{_GIT}.branch", label="Branch"),
@@ -184,7 +182,7 @@ GROUPS: Sequence[Group] = (
     Group(
         title="Push to deploy",
         folded=True,
-        note="Kept now; it takes effect with the GitHub App: Settings > Integrations.",
+        note="A push to the branch deploys the stack; a pull request to it is previewed.",
         fields=[
             *_pushes("gitHub"),
             Field(path="gitHub.installationId", label="Installation", kind="number"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import Row
@@ -24,6 +25,7 @@ from control_plane.services.world import World
 from control_plane.store import deployment_queries as store
 from control_plane.store import deployments, stacks, updates
 from control_plane.store.deployment_queries import SORTABLE, Wanted
+from control_plane.store.github import pulls
 from control_plane.store.transaction import Transaction
 
 PAGE_SIZE_MAX = 100
@@ -55,6 +57,20 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     """All of them are in the stack's name, the commit, a message, a login, or are the number."""
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """From what on GitHub a deployment came, and where that is to be seen."""
+
+    repository: str
+    repository_url: str
+    commit_url: str
+    title: str
+    author: str
+    ref: str
+    pull_request: int | None = None
+    pull_request_url: str = ""
+    is_fork: bool = False
+
+
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment with what belongs to it. `row` has the names that it is shown with, too."""
 
@@ -68,6 +84,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     needs_recovery_since: int | None = None
     previous_version: int | None = None
     """The stack's deployment before it; where it is shown alone."""
+    origin: Origin | None = None
+    """None for what no push and no pull request began."""
 
 
 class ShownPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +178,7 @@ async def list_of_stack(
     _require_sensible(query)
     async with world.database.snapshot() as tx:
         stack = await access.stack(tx, principal, name)
-        return await _page(tx, stack.organization_id, stack.id, query)
+        return await _page(world, tx, stack.organization_id, stack.id, query)
 
 
 @verb
@@ -171,7 +189,7 @@ async def list_of_organization(
     _require_sensible(query)
     async with world.database.snapshot() as tx:
         organization = await access.organization(tx, principal, login)
-        return await _page(tx, organization.id, None, query)
+        return await _page(world, tx, organization.id, None, query)
 
 
 @verb
@@ -224,7 +242,7 @@ async def queue(world: World, principal: Principal, login: str, size: int = 100)
     async with world.database.snapshot() as tx:
         organization = await access.organization(tx, principal, login)
         rows = await store.unfinished(tx, organization.id, size)
-        shown = await _with_parts(tx, rows)
+        shown = await _with_parts(world, tx, rows)
         forecast = await forecasting.of_rows(world, tx, rows)
         queued_total = await store.total(
             tx, Wanted(organization_id=organization.id, statuses=[str(Status.NOT_STARTED)])
@@ -276,7 +294,7 @@ def _waiting_as(shown: Shown, standing: Standing, expected: Expected) -> Shown:
 async def _detail(world: World, tx: Transaction, row: Row[Any] | None, what: str) -> Shown:
     if row is None:
         raise NotFound(what=f"Deployment '{what}'")
-    (shown,) = await _with_parts(tx, [row])
+    (shown,) = await _with_parts(world, tx, [row])
     stack = await stacks.by_id(tx, row.stack_id)
     return msgspec.structs.replace(
         shown,
@@ -331,7 +349,7 @@ def _pause(at: int | None, by: str | None, note: str) -> Pause | None:
 
 
 async def _page(
-    tx: Transaction, organization_id: str, stack_id: str | None, query: ListQuery
+    world: World, tx: Transaction, organization_id: str, stack_id: str | None, query: ListQuery
 ) -> ShownPage:
     wanted = Wanted(
         organization_id=organization_id,
@@ -358,15 +376,40 @@ async def _page(
     # A last page tells how many there are in all; else they are counted.
     if len(rows) == query.page_size or (not rows and query.page > 1):
         total = await store.total(tx, wanted, most)
-    shown = await _with_parts(tx, rows)
+    shown = await _with_parts(world, tx, rows)
     return ShownPage(deployments=shown, total=total, more=total == most)
 
 
-async def _with_parts(tx: Transaction, rows: Sequence[Row[Any]]) -> list[Shown]:
+async def _with_parts(world: World, tx: Transaction, rows: Sequence[Row[Any]]) -> list[Shown]:
     ids = [row.id for row in rows]
     steps = _grouped(await store.steps_of(tx, ids) if ids else ())
     updates = _grouped(await store.updates_of(tx, ids) if ids else ())
-    return [Shown(row=row, steps=steps[row.id], updates=updates[row.id]) for row in rows]
+    sources = {row.deployment_id: row for row in (await pulls.sources_of(tx, ids) if ids else ())}
+    return [
+        Shown(
+            row=row,
+            steps=steps[row.id],
+            updates=updates[row.id],
+            origin=_origin(world, sources[row.id]) if row.id in sources else None,
+        )
+        for row in rows
+    ]
+
+
+def _origin(world: World, row: Row[Any]) -> Origin:
+    repository_url = f"{world.config.github_url.rstrip('/')}/{quote(row.full_name)}"
+    number = row.pull_request
+    return Origin(
+        repository=row.full_name,
+        repository_url=repository_url,
+        commit_url=f"{repository_url}/commit/{row.sha}",
+        title=row.title,
+        author=row.author,
+        ref=row.ref,
+        pull_request=number,
+        pull_request_url=f"{repository_url}/pull/{number}" if number is not None else "",
+        is_fork=row.is_fork,
+    )
 
 
 def _grouped(rows: Sequence[Row[Any]]) -> defaultdict[str, list[Row[Any]]]:

@@ -123,6 +123,8 @@ async def fill(world: World) -> Crowd:
         await _insert(tx, updates, made.updates(rows))
         await _set_counters(tx)
     newest = _newest(rows, known[0].id)
+    recent = [row["id"] for row in rows[-RECENT:]]
+    await furnish_github(world, LARGE, str, deployment_ids=recent, count=DELIVERIES)
     await _add_log(world, newest)
     update_version = await _add_events(world, newest)
     opened = await sessions.sign_in(world, TOKEN)

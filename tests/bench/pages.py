@@ -17,10 +17,11 @@ from litestar import Litestar
 
 from control_plane.app import create_app
 from tests.bench import crowd
-from tests.bench.crowd import Crowd
+from tests.bench.crowd import DELIVERIES, Crowd
 from tests.bench.report import Section, p50, quantile, say
 from tests.bench.servers import Served, close_after, open_prepared, serve
 from tests.support.console_routes import console_addresses
+from tests.support.furnished_github import DELIVERY, INSTALLATION
 from tests.support.page_files import fetched_by
 from tests.support.slipway import free_port
 
@@ -33,8 +34,10 @@ SCRIPT_KILOBYTES_MAX = 15
 ABSENT = "999999"
 NO_PAGES = re.compile(
     r"^/$|^/(static|sign-in|user|cli-login|welcome|dev)/?|/(live|log|events|of/[^/]+)$"
+    r"|^/settings/integrations/github/|^/-/github/"
 )
-"""Streams, downloads, what only leads on to a page, and what is before signing in."""
+"""Streams, downloads, the way to GitHub and back, what only leads on to a page, and what is before
+signing in."""
 TRIVIAL = "sign in"
 TIMEOUT_SECONDS = 60
 
@@ -101,6 +104,7 @@ def _require_all(app: Litestar, pages: Mapping[str, str]) -> None:
 
 
 def _of_organization(home: str) -> dict[str, str]:
+    integrations = f"{home}/-/settings/integrations"
     rare = "trigger=push&project=service-007&who=dev&from=2026-01-01"
     return {
         "home": home,
@@ -128,7 +132,11 @@ def _of_organization(home: str) -> dict[str, str]:
         "organization's settings": f"{home}/-/settings",
         "members": f"{home}/-/settings/members",
         "pools": f"{home}/-/settings/pools",
-        "integrations": f"{home}/-/settings/integrations",
+        "integrations": integrations,
+        "deliveries": f"{integrations}/deliveries",
+        "deliveries, the last page": f"{integrations}/deliveries?page={DELIVERIES // 25}",
+        "delivery": f"{integrations}/deliveries/{DELIVERY}",
+        "uninstall": f"{integrations}/github/{INSTALLATION}/uninstall",
     }
 
 

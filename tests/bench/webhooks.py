@@ -32,10 +32,10 @@ PROJECT = "shop"
 PATH = "/webhooks/github"
 CONNECTIONS = 32
 WARM_UP = 3
-PUSHES = 100
-CROWDED_PUSHES = 40
-SHARED_PUSHES = 3
-PULLS = 40
+PUSHES = 60
+CROWDED_PUSHES = 24
+SHARED_PUSHES = 2
+PULLS = 24
 BURST = 1_000
 DUPLICATES = 200
 REPLAYS = 100
@@ -84,10 +84,8 @@ class Stage:
         raise RuntimeError(f"{query} gives {self.count(query, *values)}, not {wanted}")
 
     def settle(self) -> None:
-        """Wait until every delivery has been looked into and GitHub has been told everything."""
+        """Wait until every delivery has been looked into."""
         self.wait(0, "SELECT -count(*) FROM github_deliveries WHERE status = 'received'")
-        told = "SELECT -count(*) FROM github_sources WHERE reported_at = 0 AND is_open = 1"
-        self.wait(0, told, seconds=0.05)
 
 
 @contextmanager
@@ -189,35 +187,36 @@ def measure_latency(root: Path) -> Section:
     with _stage(root / "latency", wanted, settings) as stage:
         events = stage.facts.of("push")
         for each in events[:WARM_UP]:
-            _one(stage, w, each, 1, Samples())
+            _one(stage, each, 1, Samples())
         say(f"(p) {PUSHES} pushes that concern one stack")
-        _rows(section, "push, 1 stack of 1,000", _each(stage, w, events[WARM_UP:][:PUSHES]))
+        _rows(section, "push, 1 stack of 1,000", _each(stage, events[WARM_UP:][:PUSHES]))
         say(f"(p) {PULLS} pull requests")
-        _rows(section, "pull request, 1 of 1,000 by paths", _each(stage, w, stage.facts.of("pull")))
+        _rows(section, "pull request, 1 of 1,000 by paths", _each(stage, stage.facts.of("pull")))
         say(f"(p) {SHARED_PUSHES} pushes that concern all stacks")
-        _all(section, stage, w, events[WARM_UP + PUSHES :])
+        _all(section, stage, events[WARM_UP + PUSHES :])
     return section
 
 
-def _each(stage: Stage, wire: Wire, events: Sequence[Event]) -> Samples:
+def _each(stage: Stage, events: Sequence[Event]) -> Samples:
     samples = Samples()
     for event in events:
-        _one(stage, wire, event, 1, samples)
-        stage.settle()
+        _one(stage, event, 1, samples)
         time.sleep(PAUSE_SECONDS)
-        samples.rest.append(_submit(wire, event.service))
+        samples.rest.append(_submit(stage, event.service))
         time.sleep(PAUSE_SECONDS)
     return samples
 
 
-def _one(stage: Stage, wire: Wire, event: Event, count: int, samples: Samples) -> None:
+def _one(stage: Stage, event: Event, count: int, samples: Samples) -> None:
     kind = "pull_request" if event.kind == "pull" else "push"
     delivery_id = str(uuid.uuid4())
     request = stage.webhook(kind, event.payload, delivery_id)
     # Rows only ever come: those before this event need not be looked at.
     last = stage.count("SELECT coalesce(max(rowid), 0) FROM github_sources")
     queued = "SELECT count(*) FROM github_sources WHERE rowid > ? AND delivery_id = ?"
-    sent, answer = wire.send_raw(request)
+    # A connection that rested while GitHub was told might be closed by now.
+    with Wire(stage.served.port, TOKEN) as wire:
+        sent, answer = wire.send_raw(request)
     samples.answered.append(now_ms() - sent)
     if status_of(answer) != 202:
         raise RuntimeError(f"a webhook answered {answer!r}")
@@ -225,9 +224,10 @@ def _one(stage: Stage, wire: Wire, event: Event, count: int, samples: Samples) -
     samples.queued.append(stage.wait(count, queued, last, delivery_id) - sent)
 
 
-def _submit(wire: Wire, service: int) -> float:
+def _submit(stage: Stage, service: int) -> float:
     path = f"/api/stacks/{USER}/{PROJECT}/{_name(service)}/deployments"
-    sent, status, answer = wire.send("POST", path, REQUEST)
+    with Wire(stage.served.port, TOKEN) as wire:
+        sent, status, answer = wire.send("POST", path, REQUEST)
     milliseconds = now_ms() - sent
     if status != 202:
         raise RuntimeError(f"a submission answered {status}: {answer}")
@@ -246,21 +246,20 @@ def p95(samples: Sequence[float]) -> float:
     return quantile(samples, 0.95)
 
 
-def _all(section: Section, stage: Stage, wire: Wire, others: Sequence[Event]) -> None:
+def _all(section: Section, stage: Stage, others: Sequence[Event]) -> None:
     """All stacks at once; and one stack, while GitHub is told of the thousand."""
     samples, crowded, rates = Samples(), Samples(), []
     for event in stage.facts.of("shared"):
-        stage.settle()
         path = f"/api/stacks/{USER}/{PROJECT}"
         load = [
             encode("POST", f"{path}/{_name(n)}/deployments", TOKEN, REQUEST) for n in range(STACKS)
         ]
         rates.append(_require("202", generate_raw(stage.served.port, load, CONNECTIONS)).seconds)
-        _one(stage, wire, event, STACKS, samples)
+        _one(stage, event, STACKS, samples)
     for each in others:
-        _one(stage, wire, each, 1, crowded)
+        _one(stage, each, 1, crowded)
         time.sleep(PAUSE_SECONDS)
-        crowded.rest.append(_submit(wire, each.service))
+        crowded.rest.append(_submit(stage, each.service))
         time.sleep(PAUSE_SECONDS)
     waiting = stage.count("SELECT count(*) FROM github_sources WHERE reported_at = 0")
     section.know("push, all 1,000, the first queued, p50", p50(samples.first), "ms")

@@ -23,10 +23,15 @@ NO_PAGES = {
     "/",
     "/static/{version}/{name}",
     "/user/settings/tokens",
+    "/settings/integrations/github/new",
+    "/settings/integrations/github/created",
+    "/sign-in/github",
+    "/sign-in/github/callback",
+    "/-/github/linked",
     "/{organization}/-/now",
     "/{organization}/{project}/{stack}/deployments/of/{deployment_id}",
 }
-"""What leads to another page; files; a part of a page."""
+"""What leads to another page or back from GitHub; files; a part of a page."""
 QUERIES = {
     "/cli-login": "?cliSessionPort=1234&cliSessionNonce=n",
     "/{organization}/{project}/{stack}/resource": "?urn={urn}",

@@ -30,13 +30,14 @@ from ui.sign_in import own_address
 OPEN = {
     "/sign-in",
     "/sign-in/{link}",
+    "/sign-in/github",
     "/welcome/cli",
     "/static/{version}/{name}",
     "/dev/gallery",
 }
 """What somebody who has not signed in is answered; all else leads to the sign-in first."""
-MOVED = {"/user/settings/tokens"}
-"""Pulumi Cloud's addresses, which lead to this server's own."""
+MOVED = {"/user/settings/tokens", "/sign-in/github/callback"}
+"""Addresses that Pulumi Cloud has, or GitHub knows; they lead on to pages that ask who it is."""
 ELSEWHERE = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.test"}
 ASKED = {"urn": "x", "cliSessionPort": "1", "cliSessionNonce": "n"}
 """Without these some pages would not even look whose they are."""
@@ -206,10 +207,20 @@ async def test_every_answer_forbids_frames_and_whatever_is_not_the_consoles_own(
 
 
 SHOWN = {
+    "account",
+    "app",
+    "app-owner",
     "branch",
     "command",
     "commit",
     "diagnostic",
+    "judged",
+    "outcome",
+    "pull-author",
+    "pull-request",
+    "repository",
+    "summary",
+    "verdict",
     "ending",
     "log",
     "pause",
@@ -276,7 +287,9 @@ async def test_a_download_is_named_by_this_server_alone(desk: Desk) -> None:
                 if address.method != "GET" or address.path.endswith(("/live", "/events")):
                     continue
                 answer = await http.get(quote(address.path))
-                assert "set-cookie" not in answer.headers, address
+                given = answer.headers.get_list("set-cookie")
+                is_way = address.route == "/sign-in/github"
+                assert len(given) == is_way, (address, "says which browser goes to GitHub")
                 named = answer.headers.get("content-disposition")
                 if named is not None:
                     assert re.fullmatch(r'attachment; filename="[\w.-]+"', named), named

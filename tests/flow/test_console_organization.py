@@ -389,7 +389,7 @@ async def test_members_see_settings_and_change_nothing(world: World) -> None:
         for path, fields in (("", {"name": "x", "limit": "3"}), ("/pools", {"name": "p"})):
             answer = await save(http, path, **fields)
             assert answer.status_code == 403
-        assert "not configured on this server yet" in page.text
+        assert "This server has none yet" in page.text
         made_one = await http.get("/-/organizations")
         assert "Only an administrator of this server" in made_one.text
         form = await form_of(http, "/-/tokens")

@@ -18,6 +18,7 @@ from control_plane.services import identity, pausing
 from runner_actors.contract import SourceResolved, StepEnded, StepStarted
 from tests.support.app import ADMIN, TOKEN
 from tests.support.deployments import STACK, Desk, Runner, make_desk
+from tests.support.furnished_github import furnish_github
 from tests.support.state import Stack, document
 from tests.support.waiting import wait_for
 
@@ -50,6 +51,10 @@ async def furnish(desk: Desk, words: Words) -> dict[str, str]:
     preview = await _update(desk, words, dry_run=True)
     await _update(desk, words, dry_run=False)
     await _people(desk, words)
+    ended = await desk.farm.ask("SELECT id FROM deployments WHERE ended_at IS NOT NULL")
+    await furnish_github(
+        desk.farm.world, ADMIN, words, deployment_ids=[str(each) for (each,) in ended]
+    )
     return {"update_id": preview, "deployment_id": runner.grant.deployment_id, "urn": ROOT}
 
 

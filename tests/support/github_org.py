@@ -113,20 +113,21 @@ def connected(
         account = hub.add_organization("acme", {"octo-ada": "admin"})
         repository = hub.add_repository(account, "site")
         made = hub.add_app(owner, f"{server.url}/webhooks/github")
-        with_services(server.world.config, lambda world: _keep_with_pool(world, made))
-        pool_key = _register_pool(server.url)
+        with_services(server.world.config, lambda world: keep_app(world, made))
+        pool_key = register_pool(server)
         installation = hub.install(made, account)
         with_services(server.world.config, lambda world: claim(world, installation.id))
         hub.push(repository, {"README.md": "one"}, message="The first")
         yield Connected(server, hub, http, made, account, installation, repository, pool_key)
 
 
-def _register_pool(url: str) -> bytes:
-    """A pool that has been online once, so that deployments can be queued for it."""
+def register_pool(server: Server) -> bytes:
+    """A pool that has been online once, so that deployments can be queued; its private key."""
+    with_services(server.world.config, _ensure_pool)
     key = x25519.X25519PrivateKey.generate()
     public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
     answer = httpx.post(
-        f"{url}/api/runner/register",
+        f"{server.url}/api/runner/register",
         headers={"Authorization": f"token {POOL_TOKEN}"},
         json={
             "gatewayId": "gateway",
@@ -159,9 +160,9 @@ def with_services(config: Config, work: Any) -> Any:
     return answers[0]
 
 
-async def _keep_with_pool(world: World, made: App) -> bool:
+async def _ensure_pool(world: World) -> bool:
     await pools.ensure_default(world, POOL_TOKEN)
-    return await keep_app(world, made)
+    return True
 
 
 async def keep_app(world: World, made: App) -> bool:

@@ -34,16 +34,17 @@ def serving(
     *,
     clock: FakeClock | None = None,
     empty: bool = False,
+    port: int = 0,
     **settings: dict[str, object],
 ) -> Iterator[Server]:
-    """A server on a free port whose user `ada` has the tests' token; `empty`: nobody is there."""
+    """A server whose user `ada` has the tests' token; `empty`: nobody is there. `port`: 0: any."""
     world = make_world(tmp_path, config=settings, now=clock)
     monotonic = time.monotonic if clock is None else clock.monotonic
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(world, monotonic=monotonic),
             host="127.0.0.1",
-            port=0,
+            port=port,
             http="httptools",
             log_level="warning",
             lifespan="on",

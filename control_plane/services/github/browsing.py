@@ -168,16 +168,6 @@ async def forks_that_wait(world: World, principal: Principal, organization: str)
     return [_pull(row) for row in rows]
 
 
-@verb
-async def origin(world: World, principal: Principal, deployment_id: str) -> Row[Any] | None:
-    """From what on GitHub a deployment came, for who may see it; None for the others."""
-    async with world.database.snapshot() as tx:
-        row = await pulls.seen_source_of(tx, deployment_id)
-    if row is None or not principal.may_see(row.organization):
-        return None
-    return row
-
-
 def _pull(row: Row[Any]) -> PullFacts:
     return PullFacts(
         repository=row.full_name,

@@ -20,7 +20,12 @@ from control_plane.errors import Conflict, Forbidden, NotFound
 from control_plane.services import access
 from control_plane.services.github import app, states
 from control_plane.services.github.app import AppFacts, Credentials
-from control_plane.services.github.ports import GitHubMissing, Installation, Repository
+from control_plane.services.github.ports import (
+    GitHubMissing,
+    GitHubRefused,
+    Installation,
+    Repository,
+)
 from control_plane.services.github.states import State
 from control_plane.services.verb import verb
 from control_plane.services.world import World
@@ -95,6 +100,16 @@ def _facts(world: World, row: Row[Any], slug: str) -> InstallationFacts:
 
 
 @verb
+async def claimed_by(world: World, principal: Principal, installation_id: int) -> str:
+    """Which of the caller's organizations has claimed an installation; empty for none."""
+    async with world.database.snapshot() as tx:
+        row = await store.find(tx, installation_id)
+    if row is None or row.organization_id is None or not principal.may_see(row.organization):
+        return ""
+    return str(row.organization)
+
+
+@verb
 async def start(world: World, principal: Principal, organization: str) -> str:
     """Where an administrator goes to install the App; raises Forbidden, NotFound without an App."""
     await _require_admin(world, principal, organization)
@@ -165,9 +180,15 @@ async def _controlled(
     world: World, credentials: Credentials, code: str, wanted: int
 ) -> list[Installation]:
     """The installations that the person of the code controls."""
-    user_token = await world.github.exchange_code(
-        credentials.client_id, credentials.client_secret, code, installed_url(world)
-    )
+    try:
+        user_token = await world.github.exchange_code(
+            credentials.client_id, credentials.client_secret, code, installed_url(world)
+        )
+    except GitHubRefused:
+        raise Forbidden(
+            detail="GitHub does not know this code any more. Begin again at Settings >"
+            " Integrations."
+        ) from None
     visible = await world.github.user_installations(user_token.token)
     found = [each for each in visible if wanted in (0, each.id)]
     controlled = [

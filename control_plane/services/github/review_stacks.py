@@ -120,6 +120,7 @@ async def _destroy_leftover(world: World, row: Row[Any]) -> bool:
     now = world.now()
     async with world.database.snapshot() as tx:
         last = await deployments.last_of_stack(tx, row.stack_id)
+        pull = await pulls.find(tx, row.repository_id, row.pull_request)
     if last is not None and last.ended_at is None:
         return False
     failed = last is not None and last.operation == Operation.DESTROY
@@ -132,12 +133,21 @@ async def _destroy_leftover(world: World, row: Row[Any]) -> bool:
         name,
         Submission(
             operation=Operation.DESTROY,
-            request={"operationContext": {"options": {"deleteAfterDestroy": True}}},
+            request=_source_of(pull)
+            | {"operationContext": {"options": {"deleteAfterDestroy": True}}},
             trigger=Trigger.PULL_REQUEST,
         ),
         once=f"sweep/{last.id if last is not None else row.stack_id}",
     )
     return True
+
+
+def _source_of(pull: Row[Any] | None) -> dict[str, Any]:
+    """The pull request's last commit, which GitHub keeps when the branch has been deleted."""
+    if pull is None:
+        return {}
+    ref = f"refs/pull/{pull.number}/head"
+    return {"sourceContext": {"git": {"commit": pull.head_sha, "branch": ref}}}
 
 
 async def close_forgotten(world: World) -> int:

@@ -62,6 +62,11 @@ async def source_of(tx: Transaction, deployment_id: str) -> Row[Any] | None:
     return await tx.first(select(sources).where(sources.c.deployment_id == deployment_id))
 
 
+async def sources_of(tx: Transaction, deployment_ids: Sequence[str]) -> Sequence[Row[Any]]:
+    """From what on GitHub some deployments came; none for those that did not."""
+    return await tx.all(select(sources).where(sources.c.deployment_id.in_(deployment_ids)))
+
+
 async def unfinished(tx: Transaction, repository_id: int, number: int) -> Sequence[Row[Any]]:
     """Deployments of a pull request that have not ended, with their stacks' names."""
     return await tx.all(
@@ -246,16 +251,6 @@ async def unapproved(tx: Transaction, organization_id: str) -> Sequence[Row[Any]
         )
         .order_by(pulls.c.updated_at.desc())
         .limit(100)
-    )
-
-
-async def seen_source_of(tx: Transaction, deployment_id: str) -> Row[Any] | None:
-    """From what a deployment came, with the login of its organization."""
-    return await tx.first(
-        select(sources, organizations.c.login.label("organization"))
-        .join(deployments, deployments.c.id == sources.c.deployment_id)
-        .join(organizations, organizations.c.id == deployments.c.organization_id)
-        .where(sources.c.deployment_id == deployment_id)
     )
 
 
