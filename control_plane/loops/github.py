@@ -7,10 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+import structlog
+
 from control_plane.loops.loop import Loop
 from control_plane.services.github import missed, processing, reporting, review_stacks
+from control_plane.services.github.ports import GitHubProblem
 from control_plane.services.hints import GITHUB_DELIVERIES, GITHUB_REPORTS
 from control_plane.services.world import World
+
+log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
 """Every wake may be lost; this is how long a delivery can then wait."""
@@ -24,9 +29,11 @@ async def sweep(world: World) -> None:
 
 async def find_missed(world: World) -> None:
     """Deliveries, pushes and closed pull requests that nobody told us of."""
-    await missed.find(world)
-    await review_stacks.close_forgotten(world)
-    await processing.forget_old(world)
+    for step in (missed.find, review_stacks.close_forgotten, processing.forget_old):
+        try:
+            await step(world)
+        except GitHubProblem as problem:
+            log.warning("GitHub was not asked", action="github", problem=problem.message)
 
 
 def loops(world: World) -> list[tuple[Loop, str]]:

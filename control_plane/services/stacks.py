@@ -39,6 +39,7 @@ from control_plane.services.state_documents import worked
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store import identity, outbox, projects, queue, stacks, updates
+from control_plane.store.github import pulls
 from control_plane.store.transaction import Transaction
 
 BATCH = 500
@@ -161,8 +162,13 @@ async def create(
     name: StackName,
     new_tags: dict[str, str],
     document: bytes | None = None,
+    *,
+    review_of: dict[str, Any] | None = None,
 ) -> None:
-    """Make a stack, and its project if that is new; a document becomes its first state."""
+    """Make a stack, and its project if that is new; a document becomes its first state.
+
+    `review_of` notes that it is the review stack of a pull request, and after which template.
+    """
     _require_legal(name)
     stack_tags.require_legal(new_tags)
     resources = await _checked(document)
@@ -190,6 +196,8 @@ async def create(
                 resource_count=resources,
                 wrapped_data_key=data_key,
             )
+            if review_of is not None:
+                await pulls.add_review_stack(tx, {**review_of, "stack_id": stack_id})
     except IntegrityError:
         raise StackExists(stack=str(name)) from None
 

@@ -87,7 +87,7 @@ async def submit(
     admission.require_person(principal)
     patch = deployment_settings.merge(None, submission.request)
     entry = _Entry(
-        id=_id_of(principal, name, once),
+        id=_id_of("" if submission.origin else principal.user.id, name, once),
         principal=principal,
         name=name,
         submission=submission,
@@ -104,10 +104,11 @@ async def submit(
     raise Conflict(detail="The stack's deployment settings keep changing; try again.")
 
 
-def _id_of(principal: Principal, name: StackName, once: str) -> str:
+def _id_of(caller: str, name: StackName, once: str) -> str:
+    """What comes from GitHub is the same whoever it is done for by then."""
     if not once:
         return str(uuid.uuid4())
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{principal.user.id}/{name}/{once}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{caller}/{name}/{once}"))
 
 
 async def _prepare(world: World, entry: _Entry) -> _Prepared:

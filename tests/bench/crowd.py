@@ -38,12 +38,17 @@ from runner_actors.log_store import open_log_store
 from tests.bench.crowd_state import document, resource, urn
 from tests.bench.report import say
 from tests.bench.servers import furnish
+from tests.support.furnished_github import furnish_github
 from tests.support.slipway import TOKEN
 
 DEPLOYMENTS = 100_000
 STACKS = 5_000
 RESOURCES = 10_000
 EVENTS = 20_000
+DELIVERIES = 5_000
+"""What GitHub told."""
+FROM_GITHUB = 2_000
+"""The newest deployments: what pushes and pull requests began."""
 QUEUED = 400
 LIVE = 10
 LARGE = "large"
@@ -123,7 +128,7 @@ async def fill(world: World) -> Crowd:
         await _insert(tx, updates, made.updates(rows))
         await _set_counters(tx)
     newest = _newest(rows, known[0].id)
-    recent = [row["id"] for row in rows[-RECENT:]]
+    recent = [row["id"] for row in rows[-FROM_GITHUB:]]
     await furnish_github(world, LARGE, str, deployment_ids=recent, count=DELIVERIES)
     await _add_log(world, newest)
     update_version = await _add_events(world, newest)

@@ -46,6 +46,7 @@ def _request(org: Connected, number: int) -> tuple[dict[str, str], bytes]:
                 "id": org.repository.id,
                 "full_name": org.repository.full_name,
                 "clone_url": org.hub.clone_url(org.repository),
+                "pushed_at": 1_700_000_000 + number,
             },
             "installation": {"id": org.installation.id},
             "head_commit": {"id": after, "message": "m", "author": {"name": "a"}},

@@ -97,17 +97,18 @@ def test_who_may_push_approves_by_a_comment(org: Connected) -> None:
     fork.comment(writer, "0" * 40)
     org.deliveries(4)
     assert org.deployments(stack) == []
-    fork.comment(writer, sha[:8])
+    fork.comment(writer, sha[:12])
     org.deliveries(5)
+    assert org.deployments(stack) == [], "a short name can be made to fit another commit"
+    fork.comment(writer, sha)
+    org.deliveries(6)
     assert len(org.deployments(stack)) == 1
 
 
 def secret_stack(org: Connected) -> str:
     stack = org.stack(previewPullRequests=True)
     secret = {"environmentVariables": {"KEY": {"secret": "of-the-members"}, "REGION": "here"}}
-    answer = org.http.post(
-        f"{stack}/deployments/settings", json={"operationContext": secret}
-    )
+    answer = org.http.post(f"{stack}/deployments/settings", json={"operationContext": secret})
     assert answer.status_code < 300, answer.text
     return stack
 
@@ -141,9 +142,7 @@ def test_a_forks_deployment_that_is_run_again_stays_a_forks(org: Connected, how:
         name = StackName(ORGANIZATION, "shop", "dev")
         with_services(
             org.server.world.config,
-            lambda world: resubmission.again(
-                world, principal, name, first["id"], Trigger.CONSOLE
-            ),
+            lambda world: resubmission.again(world, principal, name, first["id"], Trigger.CONSOLE),
         )
     else:
         check = {
@@ -175,9 +174,8 @@ def test_the_token_of_a_forks_cli_changes_nothing_and_learns_nothing(org: Connec
     org.deliveries(2)
     assert fork.approve(fork.pull.head_sha).status_code == 200
     token = take(org).cli_token
-    headers = {"Authorization": f"update-token {token}"}
+    headers = {"Authorization": f"token {token}"}
     with httpx.Client(base_url=org.server.url, headers=headers, timeout=30) as http:
-        http.headers["Authorization"] = f"token {token}"
         assert http.get(stack).status_code == 200
         opened = http.post(f"{stack}/decrypt", json={"ciphertext": sealed})
         assert opened.status_code == 200
@@ -188,13 +186,16 @@ def test_the_token_of_a_forks_cli_changes_nothing_and_learns_nothing(org: Connec
             "destroy": http.post(f"{stack}/destroy", json=program | {"options": {}}),
             "refresh": http.post(f"{stack}/refresh", json=program | {"options": {}}),
             "import": http.post(f"{stack}/import", json={"version": 3, "deployment": {}}),
+            "settings": http.post(f"{stack}/deployments/settings", json={}),
+            "deployment": http.post(f"{stack}/deployments", json={"operation": "update"}),
             "tags": http.patch(f"{stack}/tags", json={"a": "b"}),
             "delete": http.delete(stack),
         }
         assert {name: each.status_code for name, each in refused.items()} == dict.fromkeys(
             refused, 403
         )
-        assert http.post(f"{stack}/preview", json=program | {"options": {}}).status_code == 200
+        preview = http.post(f"{stack}/preview", json=program | {"options": {"dryRun": True}})
+        assert preview.status_code == 200, preview.text
         assert http.get(other).status_code == 404
         assert http.get(f"{other}/export").status_code == 404
     assert org.http.get(stack).status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.github_org import API, Connected, connected
+from control_plane.services.github import receiving
+from tests.support.app import TOKEN
+from tests.support.github_org import API, Connected, connected, with_services
+from tests.support.server import serving
 from tests.support.waiting import wait_for
 
 
@@ -43,7 +47,8 @@ def deliver(
     return httpx.post(f"{org.server.url}/webhooks/github", content=body, headers=headers)
 
 
-def push_body(org: Connected, after: str, **more: Any) -> bytes:
+def push_body(org: Connected, after: str, pushed_at: int | None = None, **more: Any) -> bytes:
+    """A push that nobody made; `pushed_at` in Unix seconds, now without."""
     return json.dumps(
         {
             "ref": "refs/heads/main",
@@ -53,6 +58,7 @@ def push_body(org: Connected, after: str, **more: Any) -> bytes:
                 "id": org.repository.id,
                 "full_name": org.repository.full_name,
                 "clone_url": org.hub.clone_url(org.repository),
+                "pushed_at": int(time.time()) if pushed_at is None else pushed_at,
             },
             "installation": {"id": org.installation.id},
             "head_commit": {"id": after, "message": "m", "author": {"name": "a"}},
@@ -141,8 +147,29 @@ def test_a_push_that_comes_too_late_is_not_deployed(org: Connected) -> None:
     stack = org.stack()
     org.hub.push(org.repository, {"a": "newest"})
     wait_for(lambda: org.deployments(stack), "it was deployed")
-    repository = json.loads(push_body(org, "7" * 40))["repository"] | {"pushed_at": 1_500_000_000}
-    deliver(org, push_body(org, "7" * 40, repository=repository))
+    deliver(org, push_body(org, "7" * 40, pushed_at=1_500_000_000))
     (late, *_) = org.deliveries(3)
     assert "newer push" in late["message"]
     assert len(org.deployments(stack)) == 1
+
+
+def test_a_server_that_ended_before_it_looked_into_a_delivery_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    with connected(tmp_path) as org:
+        stack = org.stack()
+        config, secret = org.server.world.config, org.app.webhook_secret
+        body = push_body(org, "8" * 40)
+    signature = "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    delivered = receiving.Delivered(id="late", event="push", signature=signature, body=body)
+    assert with_services(config, lambda world: receiving.receive(world, delivered)).is_new
+    with (
+        serving(tmp_path, github={"base_url": config.github.base_url}) as server,
+        httpx.Client(base_url=server.url, headers={"Authorization": f"token {TOKEN}"}) as http,
+    ):
+
+        def deployments() -> list[Any]:
+            return list(http.get(f"{stack}/deployments").json()["deployments"])
+
+        wait_for(deployments, "it was deployed after the next start")
+        assert len(deployments()) == 1

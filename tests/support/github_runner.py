@@ -49,7 +49,13 @@ class Granted:
 
     def conclude(self) -> None:
         """The deployment ends well."""
-        event = {"number": 1, "atMs": 5, "kind": "concluded", "succeeded": True, "reason": "cli_exit"}
+        event = {
+            "number": 1,
+            "atMs": 5,
+            "kind": "concluded",
+            "succeeded": True,
+            "reason": "cli_exit",
+        }
         body = {"generation": self.grant.generation, "events": [event]}
         answer = self._say("events", body)
         assert answer.status_code == 200, answer.text

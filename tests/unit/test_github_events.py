@@ -188,14 +188,19 @@ def test_only_edits_of_the_target_move_a_pull_request() -> None:
         assert event.retitled is not moved
 
 
+SHA = "0123abcdef" * 4
+
+
 @pytest.mark.parametrize(
     ("body", "commit"),
     [
-        ("/slipway approve 0123abc", "0123abc"),
-        ("Looks fine.\r\n\r\n/slipway  approve ABCDEF0123\r\n", "abcdef0123"),
+        (f"/slipway approve {SHA}", SHA),
+        (f"Looks fine.\r\n\r\n/slipway  approve {SHA.upper()}\r\n", SHA),
         ("/slipway approve", None),
-        ("> /slipway approve 0123abc", None),
-        ("/slipway approve 0123abc please", None),
+        # A short name can be made to fit another commit.
+        (f"/slipway approve {SHA[:12]}", None),
+        (f"> /slipway approve {SHA}", None),
+        (f"/slipway approve {SHA} please", None),
         (None, None),
     ],
 )

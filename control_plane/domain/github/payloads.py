@@ -231,7 +231,9 @@ def _check(event: str, body: bytes, actions: set[str]) -> Event:
     )
 
 
-_APPROVAL = re.compile(r"^/slipway[ \t]+approve[ \t]+([0-9a-fA-F]{7,64})[ \t]*\r?$", re.MULTILINE)
+_APPROVAL = re.compile(
+    r"^/slipway[ \t]+approve[ \t]+([0-9a-fA-F]{40}|[0-9a-fA-F]{64})[ \t]*\r?$", re.MULTILINE
+)
 """The commit must be named: the head may have moved since it was looked at."""
 
 

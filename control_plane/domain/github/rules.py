@@ -376,14 +376,13 @@ def _of_review_stack(number: int, event: PullRequest, facts: Facts) -> Verdict:
     if event.number != number:
         why = f"This review stack belongs to pull request #{number}."
         return No(code=Code.OTHER_PULL_REQUEST, why=why)
+    # A fork's code is never run with secrets, not to take a stack down either.
+    refusal = no_review_of_fork(event)
+    if refusal:
+        return refusal
     ended = event.action == "closed" or not event.open
     if not ended:
-        verdict = (
-            _archived(event)
-            or not_now(event)
-            or no_review_of_fork(event)
-            or by_content((), event, facts)
-        )
+        verdict = _archived(event) or not_now(event) or by_content((), event, facts)
         if verdict:
             return verdict
     return Deploy(

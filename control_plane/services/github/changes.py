@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import structlog
 
 from control_plane.domain.github import events
 from control_plane.domain.github.events import InstallationAction, RepositoryAction
 from control_plane.services.github import app, installing
 from control_plane.services.github.outcome import Outcome
-from control_plane.services.github.ports import GitHubMissing
+from control_plane.services.github.ports import GitHubMissing, GitHubProblem
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store import deployment_settings as settings_store
 from control_plane.store.github import installations as store
 from control_plane.store.github import people
 from control_plane.store.transaction import Transaction
+
+log = structlog.get_logger()
 
 
 @verb
@@ -174,21 +177,29 @@ def _row_of(repository: events.Repository) -> dict[str, Any]:
 
 
 async def refresh_all(world: World) -> None:
-    """Look at every installation again: what a lost delivery would have told."""
+    """Look at every installation again: what a lost delivery would have told.
+
+    What one account answers is its own affair; the others are looked at all the same.
+    """
     credentials = await app.find_credentials(world)
     if credentials is None:
         return
-    found = await world.github.installations(credentials.key)
     async with world.database.snapshot() as tx:
         known = {row.id for row in await store.all_installations(tx)}
-    for installation_id in known - {each.id for each in found}:
-        await installing.forget(world, installation_id)
+    found = await world.github.installations(credentials.key)
     async with world.database.transaction() as tx:
         for each in found:
             if each.id not in known:
                 await store.save(tx, each.id, installing.values_of(each), world.now())
-    for installation_id in known & {each.id for each in found}:
+    for installation_id in sorted(known):
         try:
             await installing.refresh(world, installation_id)
         except GitHubMissing:
             await installing.forget(world, installation_id)
+        except GitHubProblem as problem:
+            log.warning(
+                "an installation was not looked at",
+                action="github",
+                installation=installation_id,
+                problem=problem.message,
+            )

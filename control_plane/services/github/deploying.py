@@ -18,7 +18,7 @@ from control_plane.domain.github.triggers import Triggers
 from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal, User
 from control_plane.domain.trigger import Origin, Submission, Trigger
-from control_plane.errors import Problem
+from control_plane.errors import PoolOffline, Problem, QueueFull
 from control_plane.services import cancellation, submission
 from control_plane.services.github import app
 from control_plane.services.github.outcome import StackVerdict
@@ -190,10 +190,15 @@ async def follow(
             _queue(scene, stack, verdict, title, author)
             for stack, verdict in judged
             if isinstance(verdict, Deploy)
-        )
+        ),
+        return_exceptions=True,
     )
+    for each in queued:
+        if isinstance(each, BaseException):
+            # The whole delivery is tried again; what was queued is not queued twice.
+            raise each
     # Of a thousand stacks most say no, and waiting for nothing a thousand times takes its time.
-    in_turn = iter(queued)
+    in_turn = iter([each for each in queued if isinstance(each, StackVerdict)])
     return tuple(
         next(in_turn) if isinstance(verdict, Deploy) else _refusal(stack, verdict)
         for stack, verdict in judged
@@ -213,6 +218,8 @@ async def _queue(
     label = f"{stack.name.project}/{stack.name.stack}"
     try:
         submitted = await _submit(scene, stack, verdict, title, author)
+    except (QueueFull, PoolOffline):
+        raise
     except Problem as problem:
         return StackVerdict(stack=label, code=problem.slug, message=problem.message)
     return StackVerdict(

@@ -51,19 +51,20 @@ async def grant_facts(world: World, row: Row[Any], source: GitSource | None) -> 
         if came_from is not None and came_from.pull_request is not None:
             pull = await pulls.find(tx, came_from.repository_id, came_from.pull_request)
     return GrantFacts(
-        trust=_trust(row, came_from),
+        trust=_trust(row, came_from, is_review_stack=review is not None),
         token_wanted=repository is not None,
         branch_name=pull.head_ref if pull else "",
-        template_stack_id=template.id if template else "",
+        # Secrets stay sealed for the template when it is gone.
+        template_stack_id=review.template_stack_id if review else "",
         template_stack=template.name if template else "",
     )
 
 
-def _trust(row: Row[Any], came_from: Row[Any] | None) -> Trust:
+def _trust(row: Row[Any], came_from: Row[Any] | None, *, is_review_stack: bool) -> Trust:
     if came_from is not None and came_from.is_fork:
         return "fork"
     of_pull_request = came_from is not None and came_from.pull_request is not None
-    if of_pull_request or row.trigger == Trigger.PULL_REQUEST:
+    if of_pull_request or is_review_stack or row.trigger == Trigger.PULL_REQUEST:
         return "pull_request"
     return "branch"
 

@@ -15,7 +15,14 @@ from sqlalchemy import Row
 from control_plane.domain.github import triggers
 from control_plane.services.github import app, changes, receiving
 from control_plane.services.github.app import Credentials
-from control_plane.services.github.ports import Commit, Delivery, GitHubProblem, Place
+from control_plane.services.github.ports import (
+    Commit,
+    Delivery,
+    GitHubMissing,
+    GitHubProblem,
+    GitHubRefused,
+    Place,
+)
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store.github import deliveries, installations
@@ -63,7 +70,10 @@ async def _take(world: World, credentials: Credentials, items: tuple[Delivery, .
     for each in reversed(items):
         if each.guid in known:
             continue
-        payload = (await world.github.delivery(credentials.key, each.id)).payload
+        try:
+            payload = (await world.github.delivery(credentials.key, each.id)).payload
+        except (GitHubMissing, GitHubRefused):
+            continue  # GitHub has thrown it away meanwhile.
         row = receiving.row_of(world, each.guid, each.event, msgspec.json.encode(payload))
         found += await receiving.keep(world, row)
     if found:
@@ -115,7 +125,7 @@ async def _compare(world: World, credentials: Credentials, repository: Any, bran
     async with world.database.snapshot() as tx:
         head = await deliveries.head(tx, repository.repository_id, ref)
         is_told = await deliveries.is_waiting(tx, repository.full_name)
-    if head is not None and (head.sha == sha or is_told):
+    if head is not None and (head.sha == sha or is_told or _is_fresh(world, head)):
         return False
     if head is None:
         # Where we begin: what was pushed before anybody asked deploys nothing.
@@ -132,6 +142,12 @@ async def _compare(world: World, credentials: Credentials, repository: Any, bran
         return False
     commit = await world.github.commit(place, sha)
     return await receiving.keep(world, _push_row(world, repository, ref, head, commit))
+
+
+def _is_fresh(world: World, head: Row[Any]) -> bool:
+    """Whether it was noted since the last look: GitHub's own answer may be older than that."""
+    seconds = world.config.github.missed_interval_seconds
+    return bool(head.modified_at > world.now() - seconds * 1000)
 
 
 def _push_row(
@@ -157,5 +173,5 @@ def _push_row(
             "installation": {"id": repository.installation_id},
         }
     )
-    guid = f"head-{repository.repository_id}-{head.sha[:12]}-{commit.sha[:12]}"
+    guid = f"head-{repository.repository_id}-{head.modified_at}-{commit.sha[:12]}"
     return receiving.row_of(world, guid, "push", body)

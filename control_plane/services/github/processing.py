@@ -15,10 +15,15 @@ from sqlalchemy import Row
 
 from control_plane.domain.github import events
 from control_plane.domain.github.payloads import BadPayload, parse
-from control_plane.errors import Problem
+from control_plane.errors import PoolOffline, Problem, QueueFull
 from control_plane.services.github import changes, pulls, pushes
 from control_plane.services.github.outcome import Outcome
-from control_plane.services.github.ports import GitHubLimited, GitHubProblem
+from control_plane.services.github.ports import (
+    GitHubLimited,
+    GitHubProblem,
+    GitHubUnavailable,
+    GitUnavailable,
+)
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store.github import deliveries, installations
@@ -26,6 +31,9 @@ from control_plane.store.github import deliveries, installations
 ROUND = 50
 """How many deliveries one look takes."""
 ATTEMPTS_MAX = 12
+PATIENCE_MS = 3 * 86_400_000
+WAITED_OUT = (GitHubUnavailable, GitHubLimited, GitUnavailable, QueueFull, PoolOffline)
+"""What ends by itself, sooner or later."""
 DELAY_MS = 1_000
 DELAY_MAX_MS = 900_000
 UNCLAIMED = (
@@ -76,6 +84,8 @@ async def process(world: World, row: Row[Any]) -> None:
     except BadPayload as problem:
         await _fail(world, row, str(problem))
     except GitHubProblem as problem:
+        await _later(world, row, problem)
+    except (QueueFull, PoolOffline) as problem:
         await _later(world, row, problem)
     except Problem as problem:
         await _fail(world, row, problem.message)
@@ -182,11 +192,12 @@ async def _fail(world: World, row: Row[Any], message: str) -> None:
         )
 
 
-async def _later(world: World, row: Row[Any], problem: GitHubProblem | None) -> None:
-    """Try again, later each time; GitHub may say when."""
+async def _later(world: World, row: Row[Any], problem: Problem | None) -> None:
+    """Try again, later each time; GitHub may say when. An outage is waited out for three days."""
     attempts = row.attempts + 1
     message = problem.message if problem else "An error of this server; its log says more."
-    if attempts >= ATTEMPTS_MAX:
+    is_over = world.now() - row.received_at > PATIENCE_MS
+    if is_over or (attempts >= ATTEMPTS_MAX and not isinstance(problem, WAITED_OUT)):
         await _fail(world, row, f"{message} It was tried {attempts} times.")
         return
     delay = min(DELAY_MAX_MS, DELAY_MS * 2**attempts)

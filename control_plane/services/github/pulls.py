@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,8 @@ from control_plane.store.github import installations, pulls
 
 CHECKS_MAX = 50
 """How many checks one event makes for stacks that it does not deploy."""
+SHA_DIGITS = 40
+"""A shorter name can be made to fit another commit."""
 WRITERS = ("admin", "maintain", "write")
 
 
@@ -40,7 +43,7 @@ async def changed(
     )
     async with world.database.snapshot() as tx:
         known = await pulls.find(tx, event.repository.id, event.number)
-    if known is not None and known.updated_at > _milliseconds(event.updated_at):
+    if known is not None and _is_overtaken(known, event):
         return Outcome(summary=summary, message="Something newer of it has been told already.")
     await _save(world, installation, event)
     approved = known.approved_sha if known is not None else ""
@@ -57,22 +60,54 @@ async def _look(scene: Scene, event: PullRequest, approved: str, summary: str) -
     told, made = await _from_templates(scene, stacks, event, facts)
     if made:
         stacks = await _concerned(scene)
-    if event.action == "closed":
+    if event.open:
+        await reviewing.reopen(scene.world, scene.repository.id, event.number)
+    else:
         await reviewing.close(scene.world, scene.repository.id, event.number)
     judged = await deploying.judge(
         scene, stacks, lambda each, known: rules.of_pull_request(each, event, known), facts
     )
-    judged = [(stack, _again(stack, made, verdict, event)) for stack, verdict in judged]
+    own = await _review_stack_ids(scene, event.number)
+    judged = [
+        (stack, _own_only(stack, own, _again(stack, made, verdict, event)))
+        for stack, verdict in judged
+    ]
     await _withdraw(scene, judged, event)
-    await _show_refusals(scene, judged, event)
     verdicts = await deploying.follow(
         scene,
         judged,
         title=event.title,
         author=event.author.login if event.author else "",
     )
+    await _show_refusals(scene, judged, event)
     shown = [each for each in verdicts if each.code != Code.OTHER_PULL_REQUEST]
     return Outcome(summary=summary, verdicts=(*told, *shown))
+
+
+def _is_overtaken(known: Row[Any], event: PullRequest) -> bool:
+    """Whether an event is of something that is no longer so.
+
+    GitHub delivers in no certain order: an older event about the very head that is known, a
+    commit's own before a label's, still has its say.
+    """
+    is_older = known.updated_at > _milliseconds(event.updated_at)
+    return bool(is_older and (known.head_sha != event.head.sha or known.is_open != event.open))
+
+
+async def _review_stack_ids(scene: Scene, number: int) -> set[str]:
+    async with scene.world.database.snapshot() as tx:
+        rows = await pulls.review_stacks_of(tx, scene.repository.id, number)
+    return {row.stack_id for row in rows}
+
+
+def _own_only(stack: Candidate, own: set[str], verdict: Any) -> Any:
+    """Settings alone, which may be copied, make no review stack: only one that we made is one."""
+    if stack.triggers.pull_request is None or stack.id in own or isinstance(verdict, No):
+        return verdict
+    return No(
+        code=Code.OTHER_PULL_REQUEST,
+        why="Its settings name a pull request (deployPullRequest), but it is no review stack.",
+    )
 
 
 def _again(stack: Candidate, made: set[StackName], verdict: Any, event: PullRequest) -> Any:
@@ -115,15 +150,13 @@ async def _from_templates(
 
 async def _withdraw(scene: Scene, judged: list[tuple[Candidate, Any]], event: PullRequest) -> None:
     """Older previews give way to a newer commit, and end with what they were of."""
-    pointless = {
-        stack.id
-        for stack, verdict in judged
-        if (isinstance(verdict, No) and verdict.withdraws)
-        or (isinstance(verdict, Deploy) and verdict.supersedes)
+    over = {stack.id for stack, verdict in judged if isinstance(verdict, No) and verdict.withdraws}
+    older = {
+        stack.id for stack, verdict in judged if isinstance(verdict, Deploy) and verdict.supersedes
     }
-    keep = "" if event.action in ("closed", "converted_to_draft") else event.head.sha
-    if pointless:
-        await deploying.give_way(scene, event.number, pointless, keep)
+    for pointless, keep in ((over, ""), (older, event.head.sha)):
+        if pointless:
+            await deploying.give_way(scene, event.number, pointless, keep)
 
 
 async def _show_refusals(
@@ -141,14 +174,13 @@ async def _show_refusals(
     place = await deploying.place_of(scene)
     page = f"{scene.world.config.public_url}/{scene.principal_organization}"
     for check in refusals[:CHECKS_MAX]:
-        await scene.world.github.create_check_run(
-            place,
-            event.head.sha,
-            ports.CheckRun(
-                **msgspec.structs.asdict(check),
-                details_url=f"{page}/-/settings/integrations/deliveries/{scene.delivery_id}",
-            ),
+        run = ports.CheckRun(
+            **msgspec.structs.asdict(check),
+            details_url=f"{page}/-/settings/integrations/deliveries/{scene.delivery_id}",
         )
+        # Where checks are refused, deployments go on all the same.
+        with suppress(ports.GitHubMissing, ports.GitHubRefused):
+            await scene.world.github.create_check_run(place, event.head.sha, run)
 
 
 async def _save(world: World, installation: Row[Any], event: PullRequest) -> None:
@@ -168,10 +200,11 @@ async def _save(world: World, installation: Row[Any], event: PullRequest) -> Non
         "is_draft": event.draft,
         "is_fork": event.is_fork,
         "labels": msgspec.json.encode(event.labels).decode(),
-        "updated_at": _milliseconds(event.updated_at),
     }
     async with world.database.transaction() as tx:
-        await pulls.save(tx, values)
+        known = await pulls.find(tx, event.repository.id, event.number)
+        newest = max(_milliseconds(event.updated_at), known.updated_at if known else 0)
+        await pulls.save(tx, values | {"updated_at": newest})
 
 
 def _milliseconds(text: str) -> int:
@@ -202,9 +235,9 @@ async def approve(
         installation = await installations.find(tx, row.installation_id) if row else None
     if row is None or installation is None or installation.organization_id != owner.id:
         raise NotFound(what=f"Pull request #{number} of '{full_name}'")
-    if len(sha) < 7:
-        raise BadRequest(detail="Name the commit by at least seven digits.")
-    if not row.head_sha.startswith(sha.lower()):
+    if len(sha) < SHA_DIGITS:
+        raise BadRequest(detail=f"Name the commit by all of its {SHA_DIGITS} digits.")
+    if row.head_sha != sha.lower():
         raise Conflict(
             detail=f"The head of #{number} is {row.head_sha[:12]} now, not {sha[:12]}: somebody"
             " pushed since it was looked at. Look at the new commits, then approve them."
@@ -240,7 +273,7 @@ async def approved_by_comment(
     """Who may push to the repository may let a fork's commit be previewed, by a comment."""
     async with world.database.snapshot() as tx:
         row = await pulls.find(tx, event.repository.id, event.number)
-    if row is None or not row.head_sha.startswith(event.commit):
+    if row is None or row.head_sha != event.commit:
         return Outcome(
             summary=summary, message="That is not the head of the pull request.", ignored=True
         )

@@ -27,6 +27,8 @@ async def pushed(
         )
     if head is not None and _is_known(head, push):
         return Outcome(summary=summary, message="This head has been looked into already.")
+    if head is not None and push.pushed_at is None and push.before != head.sha:
+        return Outcome(summary=summary, message="The branch has moved on since that was seen.")
     if head is not None and _is_overtaken(head, push):
         return Outcome(
             summary=summary,

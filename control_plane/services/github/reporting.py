@@ -126,6 +126,9 @@ async def send(world: World, credentials: Credentials, row: Row[Any]) -> None:
         await _later(world, row, problem.message, seconds)
         if isinstance(problem, GitHubLimited):
             await _delay_others(world, row, seconds)
+    except BaseException:
+        await _note_state(made)
+        raise
     else:
         await _sent(made)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Row, func, select, update
 
 from control_plane.domain.deployment import ENDED
 from control_plane.store.github.tables import comments, pulls, review_stacks, sources
-from control_plane.store.tables import deployments, organizations, stacks
+from control_plane.store.tables import deployment_settings, deployments, organizations, stacks
 from control_plane.store.transaction import Transaction
 
 
@@ -203,6 +203,30 @@ async def review_stacks_of(tx: Transaction, repository_id: int, number: int) -> 
     )
 
 
+async def names_taken(tx: Transaction, organization_id: str, project: str) -> set[str]:
+    """Names in a project that begin as those of review stacks do, whoever made them."""
+    rows = await tx.all(
+        select(stacks.c.name).where(
+            stacks.c.organization_id == organization_id,
+            stacks.c.project == project,
+            stacks.c.name.startswith("pr-", autoescape=True),
+        )
+    )
+    return {row.name for row in rows}
+
+
+async def reopen_review_stacks(tx: Transaction, repository_id: int, number: int) -> None:
+    """Note that a pull request's stacks are to stay."""
+    await tx.execute(
+        update(review_stacks)
+        .where(
+            review_stacks.c.repository_id == repository_id,
+            review_stacks.c.pull_request == number,
+        )
+        .values(closed_at=None)
+    )
+
+
 async def leftover_review_stacks(tx: Transaction, count: int) -> Sequence[Row[Any]]:
     """Review stacks whose pull request is closed and that are still there."""
     return await tx.all(_review_stacks().where(review_stacks.c.closed_at.isnot(None)).limit(count))
@@ -233,8 +257,10 @@ def _review_stacks() -> Any:
             stacks.c.name,
             stacks.c.organization_id,
             organizations.c.login.label("organization"),
+            deployment_settings.c.stack_id.isnot(None).label("has_settings"),
         )
         .join(stacks, stacks.c.id == review_stacks.c.stack_id)
+        .outerjoin(deployment_settings, deployment_settings.c.stack_id == stacks.c.id)
         .join(organizations, organizations.c.id == stacks.c.organization_id)
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import x25519
 
-from runner_actors.contract import GitAuth, GitSource, Value, seal, seal_context
+from runner_actors.contract import GitAuth, GitSource, Trust, Value, seal, seal_context
 from runner_actors.unseal import CannotUnseal, Unsealer, open_secrets, runner_token
 from tests.unit.runner.test_job import grant
 
@@ -58,6 +58,37 @@ def test_tokens_variables_and_git_credentials(unsealer: Unsealer) -> None:
 def test_nothing_opens_in_another_place(unsealer: Unsealer, value: str) -> None:
     with pytest.raises(CannotUnseal, match="'env/A'"):
         unsealer.open(value, "env/A")
+
+
+def test_a_review_stack_opens_its_own_values_and_its_templates() -> None:
+    """And no others: the ids come with the grant."""
+    both = Unsealer(KEY.private_bytes_raw(), "review", "template")
+    for stack in ("review", "template"):
+        assert both.open(sealed(stack, "env/A", stack), "env/A") == stack.encode()
+        value = Value(sealed=sealed(stack, "env/A", stack))
+        assert both.text(value, "env/A") == stack
+    with pytest.raises(CannotUnseal):
+        both.open(sealed("x", "env/A", "other"), "env/A")
+    alone = Unsealer(KEY.private_bytes_raw(), "review", "")
+    for stack in ("template", ""):
+        with pytest.raises(CannotUnseal):
+            alone.open(sealed("x", "env/A", stack), "env/A")
+
+
+@pytest.mark.parametrize("trust", ["branch", "pull_request", "fork"])
+def test_a_sources_token_is_hidden_and_a_forks_program_does_not_get_it(
+    unsealer: Unsealer, trust: Trust
+) -> None:
+    granted = grant(
+        sealed_runner_token=sealed("of the runner", "lease/d/1/runner"),
+        sealed_cli_token=sealed("of the CLI", "lease/d/1/cli"),
+        source=GitSource(repo_url="https://h/r", token_wanted=True),
+        trust=trust,
+    )
+    secrets = open_secrets(granted, unsealer, sealed("ghs_x", "lease/d/1/source"))
+    assert secrets.git == {"access_token": "ghs_x"}
+    assert b"ghs_x" in secrets.hidden
+    assert secrets.environment == ({} if trust == "fork" else {"GITHUB_TOKEN": "ghs_x"})
 
 
 def test_a_key_is_taken_as_it_is(tmp_path: Path) -> None:
