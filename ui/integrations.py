@@ -48,16 +48,20 @@ class Integrations(Controller):
     ) -> Response[str]:
         """Whether the App is there, where it is installed, what it lacks, what it told."""
         recent = await browsing.recent(world, principal, organization, 1, RECENT)
+        integration = await installing.show(world, principal, organization)
+        accounts = {each.account for each in integration.installations}
         return page(
             "integrations.html",
             viewer,
             leads_to=world.config.github_url,
             github_url=world.config.github_url.rstrip("/"),
             organization=organization,
-            integration=await installing.show(world, principal, organization),
+            integration=integration,
             recent=recent.deliveries,
             forks=await browsing.forks_that_wait(world, principal, organization),
-            claimed=claimed,
+            # An address may say anything.
+            claimed=[each for each in claimed.split(",") if each in accounts],
+            none_claimed=claimed == "none",
             is_admin=organization in principal.admin_of,
             is_site_admin=principal.user.site_admin,
         )

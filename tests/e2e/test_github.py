@@ -28,6 +28,7 @@ pulumi.export("branch", os.environ.get("PULUMI_CI_BRANCH_NAME", ""))
 pulumi.export("pull_request", os.environ.get("PULUMI_PR_NUMBER", ""))
 print("the secret is", os.environ.get("DATABASE_PASSWORD", "not there"), flush=True)
 print("there is a token:", bool(os.environ.get("GITHUB_TOKEN")), flush=True)
+print("printed:", os.environ.get("GITHUB_TOKEN"), flush=True)
 """
 SECRET = "correct-horse-battery-staple"
 
@@ -74,6 +75,12 @@ class World:
     def checks(self, sha: str) -> list[dict[str, Any]]:
         return [each.fields for each in self.hub.state.check_runs if each.fields["head_sha"] == sha]
 
+    def minted_tokens_in(self, text: str) -> list[str]:
+        """The installations' tokens of so far that a text contains; there must be some."""
+        minted = list(self.hub.state.tokens)
+        assert minted
+        return [token for token in minted if token in text]
+
     def ended_check(self, sha: str) -> dict[str, Any]:
         """A commit's check run, once it is completed."""
 
@@ -90,6 +97,14 @@ def program(project: str, text: str = PROGRAM) -> dict[str, str | None]:
         f"    virtualenv: {virtualenv()}\n",
         "__main__.py": text,
     }
+
+
+def read(path: Path) -> str:
+    """A file's bytes, one letter each; empty when it has gone meanwhile."""
+    try:
+        return path.read_bytes().decode("latin-1")
+    except OSError:
+        return ""
 
 
 def newest(stack: Stack, count: int = 1) -> dict[str, Any]:
@@ -121,10 +136,17 @@ def test_a_push_is_deployed_and_github_is_told(here: World) -> None:
     ended = newest(stack)
     assert ended["status"] == "succeeded", stack.log(ended["id"])
     assert stack.outputs()["branch"] == "main"
-    assert "there is a token: True" in stack.log(ended["id"])
+    log = stack.log(ended["id"])
+    assert "there is a token: True" in log
+    assert "printed: [secret]" in log
+    assert here.minted_tokens_in(log) == []
     check = here.ended_check(sha)
     assert check["conclusion"] == "success"
     assert SECRET not in str(check)
+    assert here.minted_tokens_in(str(check)) == []
+    kept = [each for each in here.slipway.data_dir.rglob("*") if each.is_file()]
+    assert kept
+    assert [each for each in kept if here.minted_tokens_in(read(each))] == []
     wait_for(
         lambda: [
             each
@@ -190,6 +212,25 @@ def test_a_fork_is_previewed_when_its_commit_is_approved_and_learns_nothing(here
     assert ended["status"] == "succeeded", log
     assert "the secret is not there" in log
     assert "there is a token: False" in log
+
+
+def test_a_commit_that_was_forced_away_is_named(here: World) -> None:
+    """What was pushed is gone before anybody fetches it: branch and commit."""
+    gone = here.repository("gone")
+    stack = here.stack(gone)
+    here.hub.lose_deliveries()
+    sha = here.hub.push(gone, {"a.md": "a"}, message="Soon gone")
+    lost = here.hub.state.deliveries[-1]
+    gone.git.git("update-ref", "-d", "refs/heads/main")
+    gone.git.git("reflog", "expire", "--expire=now", "--all")
+    gone.git.git("gc", "--quiet", "--prune=now")
+    here.hub.webhooks.redeliver(lost)
+    ended = newest(stack)
+    assert (ended["status"], ended.get("reason", "")) == ("failed", "source_error")
+    assert sha[:7] in ended["message"], ended
+    check = here.ended_check(sha)
+    assert check["conclusion"] == "failure"
+    assert sha[:7] in str(check["output"])
 
 
 def test_a_review_stack_lives_and_dies_with_its_pull_request(here: World, tmp_path: Path) -> None:

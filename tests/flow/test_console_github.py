@@ -178,6 +178,41 @@ def test_only_who_controls_an_installation_claims_it(place: Reachable) -> None:
         assert is_claimed(ada)
 
 
+def test_who_comes_from_github_without_our_state_says_for_whom_it_is(place: Reachable) -> None:
+    """Installed from GitHub's own pages; asked for by a member; changed later."""
+    app = place.keep_app()
+    page = f"{place.hub.url}/github-apps/{app.slug}/installations/new"
+    chosen = {"account": "acme", "selection": "all"}
+
+    def back() -> str:
+        address = httpx.post(page, data=chosen).headers["location"]
+        return str(address.removeprefix(place.server.url))
+
+    grace = place.add_user("grace", **{ADMIN: "member"})
+    with place.browser(TOKEN) as ada, place.browser(grace) as http:
+        member = place.hub.add_user("octo-member")
+        place.account.members["octo-member"] = "member"
+        place.hub.sign_in(member)
+        assert "You asked an owner" in ada.get(back()).text
+        place.hub.sign_in(place.owner)
+        came = back()
+        offered = ada.get(came)
+        assert f"Claim it for {ADMIN}" in offered.text
+        assert "Claim it for grace" in http.get(came).text
+        assert f"Claim it for {ADMIN}" not in http.get(came).text
+        number = parse_qs(urlsplit(came).query)["installation_id"][0]
+        way = asked_for(post(ada, f"{INTEGRATIONS}/github/claim", installation_id=number))
+        done = ada.get(authorized(place, way)).headers["location"]
+        assert "The installation on acme belongs to ada now" in ada.get(done).text
+        assert ada.get(back()).headers["location"] == INTEGRATIONS, "it is known whose it is"
+        assert http.get(back()).headers["location"] == INTEGRATIONS
+        said = ada.get(INTEGRATIONS, params={"claimed": "your-bank"}).text
+        assert "your-bank" not in said, "an address says nothing in this server's name"
+        stranger = place.add_user("stranger")
+        with place.browser(stranger) as other:
+            assert "Claim it for stranger" in other.get(back()).text
+
+
 def test_members_install_claim_and_uninstall_nothing(place: Reachable) -> None:
     installation = place.hub.install(place.keep_app(), place.account)
     grace = place.add_user("grace", **{ADMIN: "member"})

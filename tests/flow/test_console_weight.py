@@ -34,6 +34,8 @@ PAGES = [
     "/ada/-/stacks",
     "/ada/-/queue",
     "/ada/-/settings",
+    "/ada/-/settings/integrations",
+    "/ada/-/settings/integrations/deliveries",
     "/-/tokens",
     STACK_PAGE,
     f"{STACK_PAGE}/resources",

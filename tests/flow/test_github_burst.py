@@ -40,13 +40,14 @@ def _request(org: Connected, number: int) -> tuple[dict[str, str], bytes]:
     body = json.dumps(
         {
             "ref": f"refs/heads/line-{number % STACKS}",
-            "before": _commit(number - STACKS),
+            # None goes on from another, so that none is overtaken, in whatever order they come.
+            "before": _commit(-1 - number),
             "after": after,
             "repository": {
                 "id": org.repository.id,
                 "full_name": org.repository.full_name,
                 "clone_url": org.hub.clone_url(org.repository),
-                "pushed_at": 1_700_000_000 + number,
+                "pushed_at": 1_700_000_000,
             },
             "installation": {"id": org.installation.id},
             "head_commit": {"id": after, "message": "m", "author": {"name": "a"}},
