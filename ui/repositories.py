@@ -13,6 +13,7 @@ from control_plane.domain.names import StackName
 from control_plane.domain.principal import Principal
 from control_plane.errors import NotFound, Problem
 from control_plane.services.github import browsing, installing
+from control_plane.services.github.browsing import RepositoryFacts
 from control_plane.services.world import World
 
 REPOSITORY = "gitHub.repository"
@@ -30,6 +31,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     repositories: Sequence[str] = ()
     chosen: str = ""
     """The repository whose branches these are."""
+    matching: Sequence[str] = ()
+    """Repositories with the words in their names, where none is called exactly so."""
     branches: Sequence[str] = ()
     lacking: str = ""
     """Why pushes deploy nothing yet; empty where they do."""
@@ -52,23 +55,28 @@ async def choices(
         return Choices(lacking=SET_UP)
     if not integration.installations:
         return Choices(lacking=INSTALL.format(name.organization))
-    found = await browsing.repositories(world, principal, name.organization)
-    repository = chosen or repository_of(stored)
+    known = await browsing.repositories(world, principal, name.organization)
+    offered = [each.full_name for each in known if not each.archived]
+    wanted = chosen or repository_of(stored)
+    found = await browsing.repositories(world, principal, name.organization, wanted)
+    exact = next((each for each in found if each.full_name.lower() == wanted.lower()), None)
+    if chosen and exact is None and found:
+        matching = [each.full_name for each in found]
+        return Choices(repositories=offered, chosen=chosen, matching=matching)
+    repository = wanted if exact is None else exact.full_name
     branches, note = await _branches(world, principal, name.organization, repository)
     return Choices(
-        repositories=[each.full_name for each in found if not each.archived],
+        repositories=offered,
         chosen=repository,
         branches=branches,
         note=note,
-        filled=_filled(chosen, branches),
+        filled=_filled(exact) if chosen and exact is not None else {},
     )
 
 
-def _filled(chosen: str, branches: Sequence[str]) -> dict[str, str]:
-    """The default branch comes first."""
-    if not chosen:
-        return {}
-    return {REPOSITORY: chosen} | ({BRANCH: branches[0]} if branches else {})
+def _filled(repository: RepositoryFacts) -> dict[str, str]:
+    branch = {BRANCH: repository.default_branch} if repository.default_branch else {}
+    return {REPOSITORY: repository.full_name} | branch
 
 
 async def _branches(

@@ -191,7 +191,8 @@ class _Checkout:
         # The head of a pull request, for one, is on no branch.
         others = (self._ref,) if self._ref.startswith("refs/pull/") else ()
         ended = await self._try_git(*_fetch_arguments("2147483647", *_EVERYTHING, *others))
-        if not ended.succeeded:
+        # Where no branch is left, git fails without a word; the commit is not there either.
+        if not ended.succeeded and ended.tail.strip():
             raise self._fetch_problem(ended)
         wanted = f"{self._commit}^{{commit}}"
         ended = await self._try_git("rev-parse", "--quiet", "--verify", wanted, capture=True)

@@ -130,7 +130,10 @@ def follow(page: Page, place: Reachable) -> None:
     page.goto(f"{STACK}/settings?repository=acme/elsewhere")
     expect(page.get_by_text("is not installed on acme/elsewhere")).to_be_visible()
     page.goto(f"{STACK}/settings")
-    page.get_by_label("Choose from GitHub").fill("acme/site")
+    page.get_by_label("Choose from GitHub").fill("SIT")
+    page.get_by_role("button", name="Use this repository").click()
+    expect(page.get_by_role("link", name="acme/site")).to_be_visible()
+    page.get_by_label("Choose from GitHub").fill("Acme/Site")
     page.get_by_role("button", name="Use this repository").click()
     branches = page.locator("#sourceContext-git-branch-choices option")
     assert [each.get_attribute("value") for each in branches.all()] == ["main", "feature"]

@@ -227,7 +227,7 @@ def test_a_commit_that_was_forced_away_is_named(here: World) -> None:
     here.hub.webhooks.redeliver(lost)
     ended = newest(stack)
     assert (ended["status"], ended.get("reason", "")) == ("failed", "source_error")
-    assert sha[:7] in ended["message"], ended
+    assert sha[:7] in ended["message"], stack.log(ended["id"])
     check = here.ended_check(sha)
     assert check["conclusion"] == "failure"
     assert sha[:7] in str(check["output"])
