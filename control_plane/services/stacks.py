@@ -43,6 +43,8 @@ from control_plane.store.github import pulls
 from control_plane.store.transaction import Transaction
 
 BATCH = 500
+TELLING_MS_MAX = 600_000
+"""How long a stack that is to go may wait until GitHub has been told of its last deployment."""
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -351,6 +353,9 @@ async def _delete_marked(world: World, stack_id: str) -> None:
             stack = await stacks.by_id(tx, stack_id, lock=True)
         if stack is not None:
             if await updates.live_deployment(tx, stack_id) is not None:
+                return
+            # With the stack goes what GitHub is still to be told of its end.
+            if await pulls.is_to_be_told(tx, stack_id, world.now() - TELLING_MS_MAX):
                 return
             if stack.current_update_id is None and stack.resource_count == 0:
                 await _delete(world, tx, stack)

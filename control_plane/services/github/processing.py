@@ -6,6 +6,7 @@ twice, because each deployment's id is made from the delivery and the stack.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from typing import Any
 
@@ -30,6 +31,8 @@ from control_plane.store.github import deliveries, installations
 
 ROUND = 50
 """How many deliveries one look takes."""
+AT_ONCE = 4
+"""How many repositories are looked into at the same time."""
 ATTEMPTS_MAX = 12
 PATIENCE_MS = 3 * 86_400_000
 WAITED_OUT = (GitHubUnavailable, GitHubLimited, GitUnavailable, QueueFull, PoolOffline)
@@ -45,13 +48,25 @@ log = structlog.get_logger()
 
 
 async def process_waiting(world: World) -> int:
-    """Look into every delivery whose turn it is; returns how many."""
+    """Look into every delivery whose turn it is; returns how many.
+
+    Those of one repository follow each other; one that makes us wait does not hold up the others'.
+    """
     done = 0
+    gate = asyncio.Semaphore(AT_ONCE)
     while rows := await next_waiting(world):
+        lines: dict[tuple[int | None, str], list[Row[Any]]] = {}
         for row in rows:
-            await process(world, row)
+            lines.setdefault((row.installation_id, row.repository), []).append(row)
+        await asyncio.gather(*(_in_turn(world, line, gate) for line in lines.values()))
         done += len(rows)
     return done
+
+
+async def _in_turn(world: World, rows: list[Row[Any]], gate: asyncio.Semaphore) -> None:
+    for row in rows:
+        async with gate:
+            await process(world, row)
 
 
 PAYLOADS_KEPT_MS = 14 * 86_400_000

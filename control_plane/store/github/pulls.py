@@ -310,3 +310,18 @@ async def delay_reports(tx: Transaction, installation_id: int, until: int) -> No
         )
         .values(next_report_at=until)
     )
+
+
+async def is_to_be_told(tx: Transaction, stack_id: str, ended_after: int) -> bool:
+    """Whether GitHub is still to be told of a deployment of the stack that ended since."""
+    found = await tx.first(
+        select(sources.c.deployment_id)
+        .join(deployments, deployments.c.id == sources.c.deployment_id)
+        .where(
+            deployments.c.stack_id == stack_id,
+            sources.c.is_open.is_(True),
+            deployments.c.ended_at > ended_after,
+        )
+        .limit(1)
+    )
+    return found is not None
