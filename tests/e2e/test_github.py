@@ -214,22 +214,29 @@ def test_a_fork_is_previewed_when_its_commit_is_approved_and_learns_nothing(here
     assert "there is a token: False" in log
 
 
-def test_a_commit_that_was_forced_away_is_named(here: World) -> None:
-    """The branch is deleted before anybody fetches it, and git gives the commit out no more."""
-    gone = here.repository("gone")
+def test_a_source_that_is_gone_is_named(here: World) -> None:
+    """The directory is deleted by the push, and then the commit before anybody fetches it."""
+    gone = here.repository("gone", {"infra/Pulumi.yaml": "name: gone\nruntime: python\n"})
     stack = here.stack(gone)
+    source = {"sourceContext": {"git": {"repoDir": "infra"}}}
+    answer = stack.http.post(f"{stack.path}/deployments/settings", json=source)
+    assert answer.status_code == 200, answer.text
+    sha = here.hub.push(gone, {"infra/Pulumi.yaml": None}, message="Without infra")
+    ended = newest(stack)
+    assert (ended["status"], ended.get("reason", "")) == ("failed", "source_error")
+    check = here.ended_check(sha)
+    assert check["conclusion"] == "failure"
+    assert "no directory 'infra'" in str(check["output"])
+
     here.hub.lose_deliveries()
     sha = here.hub.push(gone, {"a.md": "a"}, message="Soon gone")
     lost = here.hub.state.deliveries[-1]
     gone.git.git("update-ref", "-d", "refs/heads/main")
-    gone.git.git("config", "uploadpack.allowAnySHA1InWant", "false")
+    gone.git.git("gc", "--quiet", "--prune=now")
     here.hub.webhooks.redeliver(lost)
-    ended = newest(stack)
+    ended = newest(stack, 2)
     assert (ended["status"], ended.get("reason", "")) == ("failed", "source_error")
-    assert sha[:7] in ended["message"], stack.log(ended["id"])
-    check = here.ended_check(sha)
-    assert check["conclusion"] == "failure"
-    assert sha[:7] in str(check["output"])
+    assert f"no commit '{sha}'" in ended["message"], stack.log(ended["id"])
 
 
 def test_a_review_stack_lives_and_dies_with_its_pull_request(here: World, tmp_path: Path) -> None:
