@@ -59,7 +59,7 @@ bench: setup ## measure, each figure beside its yardstick (BENCH="a d k" chooses
 
 lock: ## resolve the dependencies again into requirements.lock (needs uv)
 	@uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-emit-index-url \
-	  --universal --python-version 3.11 --quiet -o requirements.lock
+	  --no-strip-extras --universal --python-version 3.11 --quiet -o requirements.lock
 
 clean: ## remove what make setup made in this directory
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
