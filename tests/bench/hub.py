@@ -33,6 +33,8 @@ class Wanted:
 
     pushes: int = 0
     shared_pushes: int = 0
+    later_pushes: int = 0
+    """After the shared ones, as a push that is older than what is known deploys nothing."""
     pulls: int = 0
 
 
@@ -118,6 +120,9 @@ def _prepare(github: stand_in.GitHub, wanted: Wanted) -> Facts:
     for number in range(wanted.shared_pushes):
         github.push(repository, {"shared/lib.py": f"{number}"})
         take("shared", 0)
+    for number in range(wanted.later_pushes):
+        github.push(repository, {f"services/{number}/main.py": f"later {number}"})
+        take("later", number)
     for number in range(wanted.pulls):
         branch = f"change-{number}"
         github.push(repository, {f"services/{number}/main.py": "changed"}, branch)

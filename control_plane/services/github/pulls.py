@@ -26,7 +26,7 @@ from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store.github import installations, pulls
 
-CHECKS_MAX = 50
+CHECKS_MAX = 10
 """How many checks one event makes for stacks that it does not deploy."""
 SHA_DIGITS = 40
 """A shorter name can be made to fit another commit."""
@@ -169,6 +169,9 @@ async def _show_refusals(
         if isinstance(verdict, No)
         and (check := report.check_of_refusal(stack.name, Operation.PREVIEW, verdict)) is not None
     ]
+    if len(refusals) > CHECKS_MAX:
+        # Of many stacks on one repository most are left out by their paths; that is no news.
+        refusals = [each for each in refusals if each.conclusion == "action_required"]
     if not refusals:
         return
     place = await deploying.place_of(scene)
