@@ -90,17 +90,18 @@ def test_a_rerequested_check_runs_again(org: Connected) -> None:
     first = org.deployments(stack)[0]
     cancel(org, stack, first)
     check = org.hub.state.check_runs[0]
-    told = {
-        "id": check.id,
-        "head_sha": check.fields["head_sha"],
-        "external_id": check.fields["external_id"],
-        "app": {"id": org.app.id},
-    }
+    told = {"id": check.id, "head_sha": check.fields["head_sha"]}
     payload = {
         "action": "rerequested",
         "check_run": told,
         "repository": {"id": org.repository.id, "full_name": org.repository.full_name},
         "installation": {"id": org.installation.id},
     }
-    org.hub.webhooks.other(org.app, "check_run", payload)
+    # Of another App's, which an Enterprise Server tells of too, nothing follows.
+    others = payload | {"check_run": told | {"app": {"id": org.app.id + 1}}}
+    org.hub.webhooks.other(org.app, "check_run", others)
+    (ignored, *_) = org.deliveries(3)
+    assert (ignored["status"], len(org.deployments(stack))) == ("ignored", 1)
+    own = told | {"external_id": check.fields["external_id"], "app": {"id": org.app.id}}
+    org.hub.webhooks.other(org.app, "check_run", payload | {"check_run": own})
     wait_for(lambda: len(org.deployments(stack)) == 2, "it was run again")

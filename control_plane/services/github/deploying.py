@@ -22,7 +22,12 @@ from control_plane.errors import PoolOffline, Problem, QueueFull
 from control_plane.services import cancellation, submission
 from control_plane.services.github import app
 from control_plane.services.github.outcome import StackVerdict
-from control_plane.services.github.ports import CommitMissing, GitHubMissing, Place
+from control_plane.services.github.ports import (
+    READS_SOURCE,
+    CommitMissing,
+    GitHubMissing,
+    Place,
+)
 from control_plane.services.world import World
 from control_plane.store.github import people, pulls
 
@@ -157,7 +162,7 @@ async def _files(scene: Scene, need: Need) -> tuple[str, ...] | None:
         credentials.key,
         scene.installation_id,
         [scene.repository.id],
-        {"contents": "read", "metadata": "read"},
+        READS_SOURCE,
     )
     compare = scene.world.changed_files
     base = need.base or EMPTY_TREE

@@ -18,15 +18,13 @@ from control_plane.domain.trigger import Trigger
 from control_plane.errors import NotFound
 from control_plane.services import leases
 from control_plane.services.github import app
-from control_plane.services.github.ports import GitHubProblem
+from control_plane.services.github.ports import READS_SOURCE, GitHubProblem
 from control_plane.services.verb import verb
 from control_plane.services.world import World
 from control_plane.store import deployments, pools, stacks
 from control_plane.store.github import installations, pulls
 from control_plane.store.transaction import Transaction
 from runner_actors.contract import GitSource, SourceToken, Trust, seal, seal_context
-
-PERMISSIONS = {"contents": "read", "metadata": "read"}
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ async def source_token(
     credentials = await app.credentials(world)
     try:
         token = await world.github.mint_token(
-            credentials.key, repository.installation_id, [repository.id], PERMISSIONS
+            credentials.key, repository.installation_id, [repository.id], READS_SOURCE
         )
     except GitHubProblem as problem:
         raise NotFound(what=f"A token for '{name}' ({problem.message})") from None

@@ -23,6 +23,9 @@ FILES_OF_COMPARISON_MAX = 300
 FILES_OF_PULL_REQUEST_MAX = 3000
 """GitHub's own limit of the files of a pull request."""
 
+READS_SOURCE = {"contents": "read", "metadata": "read"}
+"""The permissions of a token that a repository is fetched with, and no more."""
+
 Permission = Literal["admin", "maintain", "write", "triage", "read", "none"]
 
 

@@ -301,6 +301,10 @@ async def check_rerequested(
     summary: str,
 ) -> Outcome:
     """Run again what a check was of: the same commit, the same settings."""
+    credentials = await app.credentials(world)
+    if event.app_id not in (None, credentials.key.app_id):
+        # Enterprise Servers tell every App of all checks.
+        return Outcome(summary=summary, message="The check is another App's.", ignored=True)
     async with world.database.snapshot() as tx:
         rows = await pulls.deployments_of_commit(
             tx, installation.organization_id, event.repository.id, event.commit

@@ -274,7 +274,10 @@ def _name_repositories() -> None:
     connection = op.get_bind()
     rows = connection.execute(sa.text("SELECT stack_id, body FROM deployment_settings")).all()
     for stack_id, body in rows:
-        repository = (json.loads(body).get("gitHub") or {}).get("repository") or ""
+        settings = json.loads(body)
+        vcs = settings.get("vcs") or {}
+        blocks = [settings.get("gitHub") or {}, vcs if vcs.get("provider") == "github" else {}]
+        repository = next((each["repository"] for each in blocks if each.get("repository")), "")
         if repository:
             connection.execute(
                 sa.text("UPDATE deployment_settings SET repository = :name WHERE stack_id = :id"),
