@@ -1,4 +1,4 @@
-"""One `slipway up` for all tests of a file; a file's tests stay on one worker."""
+"""One `slipway up`, and one browser, for all tests of a file, which stay on one worker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.support.browser import chromium
 from tests.support.slipway import Slipway
 
 
@@ -15,6 +17,12 @@ def slipway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slipway]:
     server = Slipway(tmp_path_factory.mktemp("slipway")).start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as made:
+        yield made
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -8,18 +8,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.app import TOKEN
-from tests.support.browser import chromium, signed_in_at
+from tests.support.browser import signed_in_at
 from tests.support.console_routes import console_addresses
 from tests.support.furnished import PROBE, Furnished, attack, serving_furnished
 
 EVIL = "http://evil.test/"
 DEPLOY = "/ada/shop/dev/deployments"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

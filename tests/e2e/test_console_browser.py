@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import chromium, look_at, signed_in
+from tests.support.browser import look_at, signed_in
 from tests.support.programs import HANGING, OUTPUTS, repository
 from tests.support.slipway import TOKEN, Slipway, Stack
 from tests.support.waiting import wait_for
@@ -34,12 +34,6 @@ for number in range(400):
     time.sleep(0.02)
 """
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.test_console_browser import address, deployable
-from tests.support.browser import chromium, look_at, signed_in
+from tests.support.browser import look_at, signed_in
 from tests.support.programs import DEAF
 from tests.support.slipway import Slipway
 
@@ -31,12 +31,6 @@ for number in range(6):
     Thing(f"thing-{number}")
 pulumi.export("opened", opened())
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture

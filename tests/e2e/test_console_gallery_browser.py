@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from control_plane.domain.deployment import Reason, Status
 from tests.support.app import TOKEN
-from tests.support.browser import chromium, look_at, signed_in_at
+from tests.support.browser import look_at, signed_in_at
 from tests.support.console_routes import console_addresses
 from tests.support.furnished import Furnished, serving_furnished
 from ui.words import status_word
@@ -43,12 +43,6 @@ PLACES = {"version": "2"}
 def hard(place: str) -> str:
     """Words in many scripts, and one that is longer than a telephone is wide."""
     return f"{place} of Größe 漢字 עברית 🚢 {'x' * 100}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

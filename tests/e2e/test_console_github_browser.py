@@ -14,19 +14,13 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.app import ADMIN, TOKEN
-from tests.support.browser import chromium, look_at, signed_in_at
+from tests.support.browser import look_at, signed_in_at
 from tests.support.github.state import Repository
 from tests.support.github_console import Reachable, reachable
 from tests.support.waiting import wait_for
 
 INTEGRATIONS = f"/{ADMIN}/-/settings/integrations"
 STACK = f"/{ADMIN}/shop/dev"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture

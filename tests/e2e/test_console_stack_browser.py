@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import chromium, look_at, signed_in
+from tests.support.browser import look_at, signed_in
 from tests.support.programs import git, repository
 from tests.support.slipway import Slipway, Stack
 
@@ -32,12 +32,6 @@ pulumi.export("<b>name</b>", "<script>alert(4)</script>")
 pulumi.export("once", os.environ.get("ONCE", "not given"))
 pulumi.export("readme", "# Read <script>alert(5)</script> [me](javascript:alert(6))")
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture
